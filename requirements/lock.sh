@@ -1,0 +1,7 @@
+#!/bin/sh
+# Renews the locks. Needs uv. The files carry hashes and no download addresses.
+set -eu
+cd "$(dirname "$0")/.."
+common="--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q"
+uv pip compile pyproject.toml --extra postgres $common -o requirements/run.txt "$@"
+uv pip compile pyproject.toml --extra postgres --group dev $common -o requirements/dev.txt "$@"
