@@ -118,6 +118,9 @@ class Platform(Protocol):
     def find(self, work: Work) -> Sequence[Receipt]:
         """The posts of ours that `work` may have made, by looking; parent and text must match."""
 
+    def repeatable(self) -> bool:
+        """Whether the server itself drops a reply that is sent again with the same key (Mastodon does, GoToSocial and snac don't)."""
+
     def stream(self, stop: Event) -> Iterator[Change]:
         """Edits and deletions as they happen, until `stop` is set or the connection ends."""
 

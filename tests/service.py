@@ -1,0 +1,117 @@
+"""The service with in-memory far sides, a clock that a test moves, and verdicts that a test dictates by the post's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from triage import config as configuration
+from triage import tasks
+from triage.app import App
+from triage.mention import Label, Mention, Verdict
+from triage.notifiers.memory import MemoryNotifier
+from triage.pipeline import sweep
+from triage.platforms.memory import MemoryPlatform
+from triage.store import Store, health
+from triage.trackers.memory import Memory
+
+CONFIG = """
+mode: {mode}
+state: {folder}
+store: "{store}"
+sources:
+  acme: {{platform: memory, every: 10s{source}}}
+trackers:
+  tickets: {{tracker: memory}}
+notifiers:
+  oncall: {{notifier: memory}}
+"""
+
+WORDS = {"broken": Label.BUG_REPORT, "how": Label.SUPPORT_QUESTION, "love": Label.PRAISE, "hello": Label.NOISE}
+
+
+class TestClock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.moment = datetime.now(UTC).replace(microsecond=0)
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def move(self, **by: float) -> None:
+        self.moment += timedelta(**by)
+
+
+def judge(mention: Mention) -> Verdict:
+    """The label that the post's words name; not sure where it says maybe."""
+    text = mention.text.lower()
+    label = next((label for word, label in WORDS.items() if word in text), Label.NOISE)
+    sure = "maybe" not in text
+    confidence = 0.95 if sure else 0.4
+    rest = (1 - confidence) / 3
+    signals = frozenset({"data_loss"} if "all my data" in text else {"anger"} if "furious" in text else ())
+    return Verdict(label, confidence, {str(x): confidence if x is label else rest for x in Label}, sure, "test", signals=signals)
+
+
+class Service(App):
+    """An `App` whose classifier is `judge`. `pass_` does everything that is due."""
+
+    clock: TestClock
+
+    def classify(self, mentions: Sequence[Mention]) -> list[Verdict]:
+        for mention in mentions:
+            if "unjudgeable" in mention.text:
+                raise ValueError("a text that the classifier can't take")
+        return [judge(mention) for mention in mentions]
+
+    @property
+    def acme(self) -> MemoryPlatform:
+        platform = self.platform("acme")
+        assert isinstance(platform, MemoryPlatform)
+        return platform
+
+    @property
+    def tickets(self) -> Memory:
+        tracker = self.tracker("tickets")
+        assert isinstance(tracker, Memory)
+        return tracker
+
+    @property
+    def oncall(self) -> MemoryNotifier:
+        notifier = self.notifier("oncall")
+        assert isinstance(notifier, MemoryNotifier)
+        return notifier
+
+    def pass_(self, **by: float) -> dict[str, int]:
+        """Move the clock (11 s unless told otherwise, so that a poll is due) and do everything that is due."""
+        self.clock.move(**(by or {"seconds": 11}))
+        return dict(sweep.once(self))
+
+    def actions(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """All actions, oldest first."""
+        import sqlalchemy as sa
+
+        from triage.store.schema import actions
+
+        with self.store.database.read() as connection:
+            rows = [dict(row) for row in connection.execute(sa.select(actions).order_by(actions.c.id)).mappings()]
+        return [row for row in rows if kind is None or row["kind"] == kind]
+
+    def queue(self) -> list[dict[str, Any]]:
+        return self.store.views.queue()
+
+
+def service(folder: Path, store: str, *, mode: str = "act", source: str = "", clock: TestClock | None = None, started: bool = True) -> Service:
+    """A service on the store at `store`; with `started` its first poll has been made."""
+    text = CONFIG.format(mode=mode, folder=folder, store=store, source=source)
+    made = Service(configuration.parse(text, folder / "config.yaml", {}), clock=clock or TestClock())
+    tasks.know_sources(made)
+    if started:
+        sweep.once(made)
+    return made
+
+
+__all__ = ["Service", "Store", "TestClock", "health", "service"]

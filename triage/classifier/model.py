@@ -1,0 +1,188 @@
+"""Loading a model and asking it: the seam between the pipeline and scikit-learn.
+
+A model is a folder: `model.skops`, `card.json` that vouches for it, `recipe.json`. A skops file is data: nothing in it runs. It
+is loaded only when its digest is the card's and it holds no type but scikit-learn's, numpy's and those of `TRUSTED`.
+Importing this module is cheap; loading a model imports scikit-learn, once a process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from triage.classifier.card import MODEL, TRAIN_AGAIN, Card, read_card
+from triage.classifier.language import language_of
+from triage.errors import ModelError
+from triage.mention import Label, Verdict
+from triage.signals import signals
+
+TRUSTED = (
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._TemperatureScaling",
+    "triage.classifier.features.Form",
+    "triage.classifier.features.Terms",
+)
+"""What a model may hold beside scikit-learn's public types and numpy's arrays; `test_classifier` compares it with the shipped model."""
+
+_LARGEST_MODEL = 64 * 1024 * 1024  # bytes, on disk
+_LARGEST_UNPACKED = 256 * 1024 * 1024  # bytes
+_LONGEST_TEXT = 8_000  # characters that the model reads; posts are shorter, and issues say in the first lines what they are
+_BATCH = 512  # texts; more gain nothing and cost memory
+_EVIDENCE = 5  # words
+
+
+def model_folder() -> Path:
+    """The model that ships: in the installed package, or else in the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "_models" / "default"
+    return installed if installed.is_dir() else package.parent / "models" / "default"
+
+
+class Classifier:
+    """A loaded model. `warning` says in words what is unusual about it, empty when nothing is. Safe to use from several threads."""
+
+    def __init__(self, card: Card, pipeline: Any, thresholds: Mapping[Label, float], warning: str = "") -> None:
+        self.card = card
+        self.thresholds = thresholds
+        self.warning = warning
+        self._features: Any = pipeline[0]
+        self._judge: Any = pipeline[1]
+        self._labels = [Label(name) for name in self._judge.classes_]
+
+    @classmethod
+    def load(cls, folder: Path, thresholds: Mapping[str, float] | None = None) -> Classifier:
+        """Load the model in `folder`; `thresholds` (label to confidence, 0 to 1) override the card's.
+
+        Raises ModelError, ending with the next step, when a file is missing, was changed after training, is a pickle, holds
+        types that are not trusted, or can't be used with the installed scikit-learn.
+        """
+        card = read_card(folder)
+        content = _content(folder, card)
+        pipeline, warning = _unpacked(folder, content, card)
+        chosen = {**card.thresholds}
+        for name, threshold in (thresholds or {}).items():
+            if name not in list(Label) or not 0.0 <= threshold <= 1.0:
+                raise ModelError(f"the threshold {name}: {threshold} is not a label with a number from 0 to 1. Next: correct it in the config")
+            chosen[Label(name)] = threshold
+        return cls(card, pipeline, chosen, warning)
+
+    def classify(self, texts: Sequence[str], languages: Sequence[str | None] | None = None, *, evidence: bool = False) -> list[Verdict]:
+        """One verdict a text, in order. `languages` are what the platform says, where it says it; else the language is guessed.
+
+        The same text gets the same verdict in any batch. A text without a word that the model knows is never sure, and one
+        without any word at all gets a quarter for each label. `evidence` adds up to five words that spoke for the label.
+        """
+        given = languages if languages is not None else [None] * len(texts)
+        verdicts: list[Verdict] = []
+        for start in range(0, len(texts), _BATCH):
+            batch = [text[:_LONGEST_TEXT] for text in texts[start : start + _BATCH]]
+            for text, tag, (scores, known) in zip(batch, given[start : start + _BATCH], self._scores(batch), strict=True):
+                label = max(scores, key=lambda name: scores[name])
+                verdicts.append(
+                    Verdict(
+                        label=label,
+                        confidence=scores[label],
+                        scores={str(name): score for name, score in scores.items()},
+                        sure=known and scores[label] >= self.thresholds[label],
+                        by=self.card.version,
+                        language=language_of(text, tag),
+                        signals=signals(text),
+                        evidence=self.explain(text, label) if evidence else (),
+                    )
+                )
+        return verdicts
+
+    def explain(self, text: str, label: str) -> tuple[str, ...]:
+        """Up to five words of `text`, as they stand in it, that spoke for `label` rather than for the others; strongest first."""
+        from triage.classifier.features import spans
+
+        text = text[:_LONGEST_TEXT]
+        terms = self._features.transformer_list[0][1]
+        weights = self._judge.calibrated_classifiers_[0].estimator.coef_
+        lift = weights[self._labels.index(Label(label))] - weights.mean(axis=0)
+        row = self._features.transform([text])
+        values = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
+        strength: dict[str, tuple[float, str]] = {}
+        for shown, token in spans(text):
+            if token not in strength:
+                strength[token] = (sum(values.get(column, 0.0) * float(lift[column]) for column in set(terms.columns(token))), shown)
+        ranked = sorted((item for item in strength.values() if item[0] > 0), key=lambda item: -item[0])
+        return tuple(shown for _, shown in ranked[:_EVIDENCE])
+
+    def _scores(self, texts: Sequence[str]) -> Iterator[tuple[dict[Label, float], bool]]:
+        """For each text the probability of each label, and whether the model knows any of its words."""
+        rows = self._features.transform(texts)
+        terms = self._features.transformer_list[0][1]
+        known = rows[:, : len(terms.words_idf_)].getnnz(axis=1)
+        for text, probabilities, count in zip(texts, self._judge.predict_proba(rows).tolist(), known.tolist(), strict=True):
+            if any(map(str.isalnum, text)) or count:
+                found = dict(zip(self._labels, probabilities, strict=True))
+                yield {label: found[label] for label in Label}, count > 0
+            else:
+                yield dict.fromkeys(Label, 1 / len(Label)), False
+
+
+def _content(folder: Path, card: Card) -> bytes:
+    """The bytes of the model's file, when they are those that the card vouches for."""
+    path = folder / MODEL
+    if card.model.name != MODEL:
+        raise ModelError(f"the card in {folder} names {card.model.name!r} as its model; only {MODEL} is loaded. {TRAIN_AGAIN}")
+    if not path.is_file():
+        others = sorted(other.name for other in folder.iterdir() if other.suffix in (".pkl", ".pickle", ".joblib"))
+        if others:
+            raise ModelError(f"{folder / others[0]} is a pickle, which can run anything, and is never loaded. {TRAIN_AGAIN}")
+        raise ModelError(f"{path} is missing. {TRAIN_AGAIN}")
+    try:
+        if path.stat().st_size > _LARGEST_MODEL:
+            raise ModelError(f"{path} is larger than {_LARGEST_MODEL // 1024 // 1024} MiB. {TRAIN_AGAIN}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}. Next: check your rights") from None
+    if not content.startswith(b"PK"):
+        raise ModelError(f"{path} is no skops file; pickle and joblib files can run anything and are never loaded. {TRAIN_AGAIN}")
+    if hashlib.sha256(content).hexdigest() != card.model.sha256:
+        raise ModelError(f"{path} is not the file that its card vouches for: one of the two was changed or swapped. {TRAIN_AGAIN}")
+    return content
+
+
+def _unpacked(folder: Path, content: bytes, card: Card) -> tuple[Any, str]:
+    """The pipeline in the file and what to warn of. Every failure becomes a ModelError."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST_UNPACKED:
+                raise ModelError(f"the model in {folder} unpacks to more than {_LARGEST_UNPACKED // 1024 // 1024} MiB. {TRAIN_AGAIN}")
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ModelError(f"the model in {folder} is no skops file: {error}. {TRAIN_AGAIN}") from None
+
+    import sklearn
+    from skops.io import get_untrusted_types, loads
+
+    made_with = card.versions.get("scikit-learn", "an unknown version")
+    same = made_with == sklearn.__version__
+    try:
+        strangers = sorted(set(get_untrusted_types(data=content)) - set(TRUSTED))
+    except Exception as error:  # skops raises what its parser meets; a file that can't be read is never loaded
+        raise ModelError(f"the model in {folder} can't be read: {_said(error)}. {TRAIN_AGAIN}") from None
+    if strangers:
+        raise ModelError(f"the model in {folder} holds types that are not trusted: {', '.join(strangers)[:200]}. {TRAIN_AGAIN}")
+    versions = "" if same else f" (it was made with scikit-learn {made_with}, this is {sklearn.__version__})"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn warns of other versions; we say so once, in `warning`
+            pipeline = loads(content, trusted=list(TRUSTED))
+            labels = sorted(map(str, pipeline[1].classes_))
+            pipeline.predict_proba(["it works"])
+    except Exception as error:  # another version of scikit-learn fails in any way it likes
+        raise ModelError(f"the model in {folder} can't be used{versions}: {_said(error)}. {TRAIN_AGAIN}") from None
+    if labels != sorted(Label):
+        raise ModelError(f"the model in {folder} gives other labels than its card: {', '.join(labels)[:200]}. {TRAIN_AGAIN}")
+    return pipeline, "" if same else f"the model was made with scikit-learn {made_with}, this is {sklearn.__version__}: its scores may differ a little"
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,0 +1,286 @@
+"""classify, listen, backfill, import, export: posts in and out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from triage.cli.common import load_config, opened, safe
+
+if TYPE_CHECKING:
+    from triage.classifier import Classifier
+    from triage.mention import Mention, Verdict
+
+BATCH = 256
+
+
+@contextmanager
+def _progress(what: str, total: int | None = None) -> Iterator[Any]:
+    """A bar on standard error; silent when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _open(file: str) -> IO[str]:
+    from triage.errors import UserError
+
+    if file == "-":
+        return click.get_text_stream("stdin", encoding="utf-8", errors="replace")
+    try:
+        return Path(file).open(encoding="utf-8-sig", errors="replace", newline="")
+    except OSError as error:
+        raise UserError(f"{file} can't be read ({error.strerror}); give the name of a file, or - for standard input") from None
+
+
+def _model(path: Path | None) -> Classifier:
+    """The classifier of the config where there is one, else the one that ships."""
+    from triage.classifier import Classifier, model_folder
+    from triage.errors import ConfigError
+
+    try:
+        config = load_config()
+    except ConfigError:
+        return Classifier.load(path or model_folder())
+    return Classifier.load(path or config.model or model_folder(), {str(k): v for k, v in config.thresholds.items()})
+
+
+@click.command()
+@click.argument("file", default="-")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "jsonl"]),
+    default="text",
+    show_default=True,
+    help='One post a line, or {"text": …} a line.',
+)
+@click.option(
+    "--model", type=click.Path(path_type=Path), default=None, help="A model's folder; else the config's, else the one that ships."
+)
+def classify(file: str, form: str, model: Path | None) -> None:
+    """Judge the posts of FILE (`-` or nothing: standard input). With jsonl, lines come out as they went in, in order."""
+    judge = _model(model)
+    total = 0
+    with _open(file) as lines, _progress("classifying") as advance:
+        for chunk in _chunks(lines, BATCH):
+            texts = [_text(line, form, total + number) for number, line in enumerate(chunk, 1)]
+            total += len(chunk)
+            for text, verdict in zip(texts, judge.classify(texts), strict=True):
+                if form == "jsonl":
+                    scores = {str(label): round(score, 6) for label, score in verdict.scores.items()}
+                    click.echo(json.dumps({"label": str(verdict.label), "confidence": round(verdict.confidence, 6), "scores": scores}))
+                else:
+                    click.echo(_line(verdict, text))
+            advance(len(chunk))
+
+
+def _text(line: str, form: str, number: int) -> str:
+    from triage.errors import UserError
+
+    if form == "text":
+        return line.rstrip("\n")
+    try:
+        row = json.loads(line)
+        text = row["text"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f'line {number} is no JSON object with a "text"; write one such object a line, or use --format text') from None
+    if not isinstance(text, str):
+        raise UserError(f'line {number}: "text" is no string; put it in quotes')
+    return text
+
+
+def _chunks(lines: IO[str], size: int) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    for line in lines:
+        if line.strip():
+            chunk.append(line)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _line(verdict: Verdict, text: str) -> str:
+    colour = {"bug_report": "red", "support_question": "yellow", "praise": "green", "noise": "white"}[verdict.label]
+    label = click.style(f"{verdict.label:<16}", fg=colour)
+    sure = "    " if verdict.sure else " ?  "
+    short = " ".join(safe(text).split())
+    return f"{label} {verdict.confidence:4.0%}{sure}{short if len(short) <= 110 else short[:109] + '…'}"
+
+
+@click.command()
+@click.argument("feed")
+@click.option("--dry-run", is_flag=True, required=True, help="Say so: nothing is stored and nothing is sent.")
+@click.option("--since", default="1d", show_default=True, help="From when on: 2h, 7d, or a date.")
+@click.option("--follow", is_flag=True, help="Go on with what is posted from now on, until Ctrl-C.")
+@click.option("--limit", default=200, show_default=True, help="Stop after so many posts.")
+def listen(feed: str, dry_run: bool, since: str, follow: bool, limit: int) -> None:
+    """Read the public timeline of FEED ('#hashtag@instance') without an account, and print verdicts and what would be done."""
+    import time
+
+    from triage.app import manifest
+    from triage.errors import UserError
+    from triage.platforms.mastodon import MastodonOptions
+
+    match = re.fullmatch(r"#?([^\s#@]+)@((?:https?://)?[^\s@/]+)/?", feed.strip())
+    if match is None:
+        raise UserError(f"{feed!r} is no feed; write it like '#python@mastodon.social', in quotes")
+    tag, host = match.groups()
+    options = MastodonOptions.model_validate({"url": host if "://" in host else f"https://{host}", "hashtags": [tag], "own_posts": False})
+    platform = manifest("platforms", "mastodon").build("listen", options)
+    judge = _model(None)
+    seen: set[str] = set()
+    start = _since(since)
+    while True:
+        for page in platform.history(start):
+            fresh = [item.mention for item in page.items if item.mention is not None and item.mention.uri not in seen]
+            seen |= {mention.uri for mention in fresh}
+            _tell(fresh[: max(0, limit - len(seen) + len(fresh))], judge)
+            if len(seen) >= limit:
+                return
+        if not follow:
+            break
+        start = datetime.now(UTC) - timedelta(minutes=5)
+        time.sleep(platform.manifest.interval)
+    if not seen:
+        click.echo(f"nobody has posted #{tag} since {start:%Y-%m-%d %H:%M} UTC, as far as {host} shows; try --since 7d")
+
+
+def _tell(mentions: list[Mention], judge: Classifier) -> None:
+    from triage.mention import Problem
+    from triage.rules import Facts, route
+    from triage.text import classifier_input
+
+    if not mentions:
+        return
+    rules = _rules()
+    for mention, verdict in zip(
+        mentions, judge.classify([classifier_input(m) for m in mentions], [m.language for m in mentions]), strict=True
+    ):
+        facts = Facts(site="triage", tracker="tracker", notifiers=("oncall",), new_author=False, mention_id=0)
+        decision = route(mention, verdict, Problem(0, mention.uri), rules, facts)
+        click.echo(_line(verdict, mention.text))
+        steps = ", ".join(dict.fromkeys(str(plan.kind) for plan in decision.plans))
+        click.echo(
+            click.style(
+                f"      {safe(mention.author.handle)}  {safe(mention.url)}\n      would: {steps}: {safe(decision.reason)}", dim=True
+            )
+        )
+
+
+def _rules() -> Any:
+    from triage import config
+    from triage.errors import ConfigError
+
+    try:
+        return load_config().rules
+    except ConfigError:
+        return config.default_rules()
+
+
+def _since(text: str) -> datetime:
+    """A moment from `7d`, `2h` or a date."""
+    from triage.errors import UserError
+
+    match = re.fullmatch(r"(\d{1,5})([smhdw])", text.strip())
+    if match:
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[match[2]]
+        return datetime.now(UTC) - timedelta(**{unit: int(match[1])})
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UserError(f"{text!r} is no time; write it like 7d, 12h or 2026-03-31") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@click.command()
+@click.option("--since", required=True, help="From when on: 7d, 12h, or a date.")
+@click.option("--source", default=None, help="Only this source; else all.")
+@click.option("--act", is_flag=True, help="Do what the rules say, as for new posts. Without it they are only observed.")
+def backfill(since: str, source: str | None, act: bool) -> None:
+    """Store what the sources still show from some time on. Only observes: triage show tells what would have been done."""
+    from triage.errors import UserError
+    from triage.pipeline import intake, judge
+
+    start = _since(since)
+    with opened() as app:
+        names = [source] if source else list(app.sources)
+        if not names:
+            raise UserError("the config has no sources; add one, or run triage init")
+        with _progress("fetching") as advance:
+            new = [id_ for name in names for id_ in intake.backfill(app, name, start, act=act, progress=advance)]
+        with _progress("judging", total=len(new)) as advance:
+            judge.process(app)
+            advance(len(new))
+    done = "they are handled like new ones" if act else "they are only observed; release one: triage retry ACTION"
+    click.echo(f"{len(new)} new mentions since {start:%Y-%m-%d %H:%M} UTC; {done}")
+
+
+@click.command("import")
+@click.argument("file")
+@click.option(
+    "--format", "form", type=click.Choice(["jsonl", "csv"]), default=None, help="Else by the file's name; jsonl for standard input."
+)
+def import_(file: str, form: str | None) -> None:
+    """Store posts from FILE (JSONL or CSV, `-`: standard input): text, link, author, date. The same link is never taken in twice."""
+    from triage.app import IMPORTED
+    from triage.pipeline import intake, judge
+    from triage.platforms.imported import items
+
+    form = form or ("csv" if file.lower().endswith(".csv") else "jsonl")
+    with opened() as app:
+        with _open(file) as lines, _progress("importing") as advance:
+            rows = items(lines, form=form, source=IMPORTED, now=app.clock.now())
+            new, broken = intake.take_in(app, IMPORTED, rows, progress=advance)
+        with _progress("judging", total=len(new)) as advance:
+            judge.process(app)
+            advance(len(new))
+    click.echo(f"{len(new)} new mentions" + (f", {broken} rows could not be read: triage queue --quarantined" if broken else ""))
+
+
+@click.command()
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), required=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None, help="A file; else standard output.")
+def export(form: str, out: Path | None) -> None:
+    """Write all mentions with their verdicts, tickets and states, oldest first."""
+    with opened() as app:
+        target = out.open("w", encoding="utf-8", newline="") if out else sys.stdout
+        try:
+            with _progress("exporting", total=app.store.views.count()) as advance:
+                writer: Any = None
+                for row in app.store.views.export():
+                    if form == "jsonl":
+                        target.write(json.dumps(row, ensure_ascii=False, default=lambda v: v.isoformat()) + "\n")
+                    else:
+                        if writer is None:
+                            writer = csv.DictWriter(target, list(row))
+                            writer.writeheader()
+                        writer.writerow({name: _cell(value) for name, value in row.items()})
+                    advance(1)
+        finally:
+            if out:
+                target.close()
+
+
+def _cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return value

@@ -1,0 +1,139 @@
+"""answer, accept, relabel, close, retry, park, found, drop: what a person does with tasks and actions."""
+
+from __future__ import annotations
+
+import click
+
+from triage.cli.common import by, opened, person
+
+LABELS = ("bug_report", "support_question", "praise", "noise")
+
+
+@click.command()
+@click.argument("task", type=int)
+@click.argument("text", required=False)
+@click.option("--draft", is_flag=True, help="Send the task's draft instead of TEXT.")
+@by
+def answer(task: int, text: str | None, draft: bool, by: str | None) -> None:
+    """Answer TASK with TEXT: it is posted in the thread, no more public than the post that it answers. `-` reads standard input."""
+    from triage.errors import UserError
+    from triage.pipeline import people
+
+    with opened() as app:
+        if draft and not text:
+            text = app.store.desk.task(task)["payload"].get("draft")
+            if not text:
+                raise UserError(f"task {task} has no draft; write the answer: triage answer {task} TEXT")
+        if text == "-":
+            text = click.get_text_stream("stdin").read()
+        if not text:
+            raise UserError(f'there is no text; write it in quotes: triage answer {task} "text"')
+        ids = people.answer(app, task, text, person(by))
+        _send(app, ids)
+        _tell(app, ids)
+
+
+@click.command()
+@click.argument("task", type=int)
+@by
+def accept(task: int, by: str | None) -> None:
+    """Carry out what a rule suggested in TASK."""
+    from triage.pipeline import judge
+
+    with opened() as app:
+        ids = judge.accept(app, task, person(by))
+        click.echo(f"accepted; {len(ids)} to be sent")
+        _send(app, ids)
+        _tell(app, ids)
+
+
+@click.command()
+@click.argument("mention")
+@click.argument("label", type=click.Choice(LABELS))
+@by
+def relabel(mention: str, label: str, by: str | None) -> None:
+    """Say that MENTION (its number or link) is a LABEL. Tasks and ticket follow, and the classifier learns from it."""
+    from triage.pipeline import judge
+
+    with opened() as app:
+        mention_id = app.store.desk.mention_id(mention)
+        ids = judge.relabel(app, mention_id, label, person(by))
+        click.echo(f"mention {mention_id} is a {label.replace('_', ' ')} now")
+        _send(app, ids)
+        _tell(app, ids)
+
+
+@click.command()
+@click.argument("task", type=int)
+@click.option("--why", default="", help="A word for the trail.")
+@by
+def close(task: int, why: str, by: str | None) -> None:
+    """Close TASK without an answer of ours."""
+    with opened() as app:
+        app.store.desk.close(task, person(by), app.clock.now(), why)
+    click.echo(f"task {task} is closed")
+
+
+@click.command()
+@click.argument("action", type=int)
+@by
+def retry(action: int, by: str | None) -> None:
+    """ACTION is not there: send it (again). For parked, rejected and observed actions."""
+    with opened() as app:
+        app.store.desk.retry(action, person(by), app.clock.now())
+        _send(app, [action])
+        _tell(app, [action])
+
+
+@click.command()
+@click.argument("action", type=int)
+@by
+def park(action: int, by: str | None) -> None:
+    """Leave a planned or doubtful ACTION alone until somebody decides."""
+    with opened() as app:
+        app.store.desk.park(action, person(by), app.clock.now())
+    click.echo(
+        f"action {action} is parked; send it: triage retry {action} · it exists: triage found {action} KEY · not wanted: triage drop {action}"
+    )
+
+
+@click.command()
+@click.argument("action", type=int)
+@click.argument("key")
+@by
+def found(action: int, key: str, by: str | None) -> None:
+    """ACTION happened: KEY is the ticket's key or the post's link."""
+    with opened() as app:
+        app.store.desk.found(action, key, person(by), app.clock.now())
+    click.echo(f"action {action} is done: {key}")
+
+
+@click.command()
+@click.argument("action", type=int)
+@by
+def drop(action: int, by: str | None) -> None:
+    """A planned, parked, rejected or observed ACTION is not wanted any more."""
+    with opened() as app:
+        app.store.desk.drop(action, person(by), app.clock.now())
+    click.echo(f"action {action} is cancelled")
+
+
+def _send(app, ids) -> None:  # type: ignore[no-untyped-def]
+    """Send at once what a person has just asked for; what is left the workers do."""
+    from triage.pipeline.deliver import deliver
+
+    todo = list(ids)
+    for _ in range(20):  # each part of a long answer waits for the one before
+        if not deliver(app, todo):
+            break
+
+
+def _tell(app, ids) -> None:  # type: ignore[no-untyped-def]
+    for action_id in ids:
+        row = app.store.outbox.row(action_id)
+        words = {
+            "done": f"done: {row['remote_key'] or row['remote_id']} {row['url']}".rstrip(),
+            "planned": "planned; a worker sends it" if row["via"] != "human" else row["reason"],
+            "doubt": "the server did not tell the outcome: triage waits and looks before anything else. It stays in the queue: triage queue",
+        }
+        click.echo(f"{row['kind']} {action_id}: {words.get(row['state'], row['state'] + ': ' + row['error'])}")

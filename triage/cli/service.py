@@ -1,0 +1,149 @@
+"""up, run, worker, beat, web, demo: what keeps running."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from triage.cli.common import load_config, opened
+
+if TYPE_CHECKING:
+    from triage.config import Config
+    from triage.supervisor import Child
+
+
+@click.command()
+def up() -> None:
+    """Run everything on this machine, supervised: broker (unless REDIS_URL names one), worker, beat, web. Ctrl-C ends it."""
+    from triage import broker, logs
+    from triage.app import App
+    from triage.supervisor import Supervisor, lock
+
+    config = load_config()
+    logs.setup(config.log.level, as_json=config.log.format == "json", name="up")
+    with lock(config.folder):
+        check_port(config.web.host, config.web.port)
+        App(config).close()  # a config, a connector or a store that can't be used is said here, once
+        check_model(config)
+        served = broker.command(config.folder)
+        try:
+            code = Supervisor(children(config, served)).run()
+        finally:
+            if served is not None:
+                broker.clean(served)
+    sys.exit(code)
+
+
+def children(config: Config, served: object | None) -> list[Child]:
+    """The processes of one machine. `served` is the embedded broker, None where REDIS_URL names another."""
+    from triage.broker import Broker
+    from triage.supervisor import Child
+
+    config.folder.mkdir(parents=True, exist_ok=True)
+    beat = config.folder / "worker.heartbeat"
+    beat.unlink(missing_ok=True)
+    env = dict(os.environ)
+    found: list[Child] = []
+    if isinstance(served, Broker):
+        found.append(Child("broker", served.argv, ready=served.answers))
+        env["REDIS_URL"] = served.url
+    elif config.broker:
+        env.setdefault("REDIS_URL", config.broker)
+    me = [sys.executable, "-m", "triage"]
+    worker = env | {"TRIAGE_HEARTBEAT": str(beat), "TRIAGE_PROCESS": "worker"}
+    found.append(Child("worker", [*me, "worker"], env=worker, heartbeat=beat, ready=beat.exists))
+    found.append(Child("beat", [*me, "beat"], env=env | {"TRIAGE_PROCESS": "beat"}))
+    found.append(Child("web", [*me, "web"], env=env | {"TRIAGE_PROCESS": "web"}))
+    return found
+
+
+def check_port(host: str, port: int) -> None:
+    """A port in use is said before anything starts."""
+    from triage.errors import UserError
+
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"{host}:{port} can't be listened at ({error.strerror}); stop what listens there, or set web.port in the config"
+            ) from None
+
+
+def check_model(config: Config) -> None:
+    """A model that is missing or does not match its card is said before anything starts."""
+    from triage.classifier import model_folder, read_card
+
+    read_card(config.model or model_folder())
+
+
+@click.command()
+@click.option("--once", is_flag=True, required=True, help="One full pass: poll, judge, deliver, look after doubts.")
+def run(once: bool) -> None:
+    """Do everything that is due once, in this process, with no broker; for cron, or to see what happens."""
+    from triage import tasks
+    from triage.pipeline import sweep
+
+    with opened() as app:
+        tasks.know_sources(app)
+        did = sweep.once(app)
+        failing = [account for account in app.store.views.status(app.clock.now())["accounts"] if account["state"] != "ok"]
+    words = [f"{lane}: {count}" for lane, count in sorted(did.items()) if count]
+    click.echo(", ".join(words) or "nothing was due")
+    for account in failing:
+        click.echo(f"{account['role']} {account['name']} is {account['state']}: {account['why']}", err=True)
+    sys.exit(1 if failing else 0)
+
+
+@click.command()
+def worker() -> None:
+    """A Celery worker that also sweeps by itself. More options: celery -A worker worker --help."""
+    from triage.tasks import app
+
+    app.worker_main(["worker", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"])
+
+
+@click.command()
+def beat() -> None:
+    """Celery's beat: rings the workers for what is due, sooner than they would look."""
+    from triage.tasks import app
+
+    app.start(["beat", "--loglevel", "WARNING"])
+
+
+@click.command()
+@click.option("--host", default=None, help="Else web.host of the config.")
+@click.option("--port", type=int, default=None, help="Else web.port of the config.")
+def web(host: str | None, port: int | None) -> None:
+    """Serve /metrics and /healthz."""
+    import uvicorn
+
+    from triage.web import create
+
+    with opened("web") as app:
+        host, port = host or app.config.web.host, app.config.web.port if port is None else port
+        check_port(host, port)
+        uvicorn.run(create(app), host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path(".demo"),
+    show_default=True,
+    help="Where the demo lives; emptied at the start.",
+)
+@click.option("--seconds", default=40.0, show_default=True, help="In how many seconds the demo's four days happen.")
+@click.option("--exit-when-done", is_flag=True, help="End after the summary instead of staying up.")
+def demo(folder: Path, seconds: float, exit_when_done: bool) -> None:
+    """Start everything embedded, with a sandbox Mastodon and Jira, and show what it does."""
+    from triage.cli.showcase import show
+
+    sys.exit(show(folder, seconds, exit_when_done=exit_when_done))

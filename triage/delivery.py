@@ -1,0 +1,109 @@
+"""What follows from what happened to an action: pure decisions, drawn in docs/delivery.md.
+
+    planned ──claim──▶ sending ──▶ done
+       ▲                  │├─────▶ rejected     not accepted, and never will be as it is
+       └──────────────────┘└─────▶ doubt ──▶ done (found) │ planned (settled, clean, once) │ parked
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from triage.errors import NotAccepted, OutcomeUnknown, Refused, RemoteError, TooLate, Unauthorized
+from triage.mention import ActionKind, Receipt, State
+
+TRACKER_LOOKS = (1.0, 3.0, 10.0)  # in settle times after the outcome became unknown; a minute each by default
+PLATFORM_LOOKS = (0.5, 2.0, 10.0)
+PAUSE_SECONDS = (300.0, 900.0, 3600.0)  # after the first, second and every later refusal of our token in a row
+IDEMPOTENCY_SECONDS = 50 * 60  # Mastodon keeps an Idempotency-Key for at most an hour
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The times of delivery, from the config. All in seconds but `attempts`: after that many an action is parked."""
+
+    settle: float = 60.0
+    retry_first: float = 5.0
+    retry_longest: float = 900.0
+    attempts: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where an action goes next, and why. `pause` tells to leave the account alone; `alert` is for the people on call."""
+
+    state: State
+    why: str
+    due_at: datetime | None = None
+    receipt: Receipt | None = None
+    pause: bool = False
+    alert: str = ""
+    looked: bool = False
+    retried: bool = False
+
+
+def looks(kind: ActionKind) -> tuple[float, ...]:
+    """When to look after a doubt, in settle times: platforms show a post sooner than a tracker's index shows a ticket."""
+    return PLATFORM_LOOKS if kind is ActionKind.REPLY else TRACKER_LOOKS
+
+
+def backoff(attempt: int, pace: Pace) -> float:
+    """Seconds before attempt number `attempt` + 1: doubling, up to the longest."""
+    return min(pace.retry_first * 2 ** min(max(attempt - 1, 0), 30), pace.retry_longest)
+
+
+def after_error(kind: ActionKind, attempt: int, error: RemoteError, now: datetime, pace: Pace) -> Move:
+    """The call failed: what now?"""
+    why = str(error)
+    if isinstance(error, Refused):
+        return Move(State.REJECTED, why, alert=why if kind is ActionKind.ALERT else "")
+    if isinstance(error, OutcomeUnknown) and kind is not ActionKind.ALERT:
+        return Move(State.DOUBT, why, due_at=now + timedelta(seconds=pace.settle * looks(kind)[0]))
+    wait = backoff(attempt, pace)
+    if isinstance(error, NotAccepted) and error.after is not None:
+        wait = max(wait, error.after) if kind is not ActionKind.ALERT else error.after
+    if kind is ActionKind.ALERT:  # rather twice than never: an alert is neither parked nor in doubt
+        return Move(State.PLANNED, why, due_at=now + timedelta(seconds=min(wait, 60.0)))
+    if attempt >= pace.attempts and not isinstance(error, Unauthorized | TooLate):
+        return Move(State.PARKED, f"given up after {attempt} attempts: {why}", alert=why)
+    return Move(State.PLANNED, why, due_at=now + timedelta(seconds=wait), pause=isinstance(error, Unauthorized))
+
+
+def after_look(
+    kind: ActionKind,
+    found: Sequence[Receipt],
+    *,
+    looked: int,
+    retried: bool,
+    repeatable: bool,
+    unknown_at: datetime,
+    first_intent_at: datetime,
+    now: datetime,
+    pace: Pace,
+) -> Move:
+    """We looked for the outcome and found this. `looked` counts the looks before this one since the outcome became unknown.
+
+    `repeatable` tells whether the far side may be asked once more: a tracker always (after the settle time), a platform
+    only where it drops a repetition by itself.
+    """
+    if len(found) == 1:
+        return Move(State.DONE, "found by its marker", receipt=found[0], looked=True)
+    if len(found) > 1:
+        names = ", ".join(receipt.key or receipt.remote_id for receipt in found)
+        return Move(State.PARKED, f"found more than one: {names}; keep one and close the others", alert=f"made twice: {names}", looked=True)
+    schedule = looks(kind)
+    if looked + 1 < len(schedule):
+        due = unknown_at + timedelta(seconds=pace.settle * schedule[looked + 1])
+        return Move(State.DOUBT, f"not found by look {looked + 1} of {len(schedule)}", due_at=max(due, now), looked=True)
+    in_time = kind is not ActionKind.REPLY or (now - first_intent_at).total_seconds() < IDEMPOTENCY_SECONDS
+    if not retried and repeatable and in_time:
+        return Move(State.PLANNED, "not found by any look; trying once more", due_at=now, looked=True, retried=True)
+    reason = "tried again and still not found" if retried else "not found, and the server can't be asked twice safely"
+    return Move(State.PARKED, f"{reason}: somebody has to look", alert=reason, looked=True)
+
+
+def pause_seconds(failures: int) -> float:
+    """How long an account rests after its token was refused `failures` times in a row."""
+    return PAUSE_SECONDS[min(max(failures, 1), len(PAUSE_SECONDS)) - 1]

@@ -1,0 +1,134 @@
+"""From a planned action to its receipt, and what to do when nobody tells us the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+
+from triage import remote
+from triage.delivery import Move, Pace, after_error, after_look
+from triage.errors import OutcomeUnknown, RemoteError, Unauthorized
+from triage.failpoint import hit
+from triage.mention import ActionKind, Receipt, State, Work
+from triage.pipeline.intake import look_at
+from triage.pipeline.parts import Parts
+from triage.store.outbox import Pending
+
+log = structlog.get_logger()
+
+FRESH = timedelta(seconds=30)  # a post that was read this recently is not read again before we act on it
+JUDGE_FIRST = timedelta(seconds=3)
+LOOK_SECONDS = 120.0  # longer than any look takes; then somebody else may look
+
+
+def pace(parts: Parts) -> Pace:
+    """The times of delivery, from the config."""
+    delivery = parts.config.delivery
+    return Pace(delivery.settle, delivery.retry_first, delivery.retry_longest, delivery.attempts_before_parking)
+
+
+def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
+    """Carry out these actions as far as they are due and ours. Returns the ids of those that were sent."""
+    sent: list[int] = []
+    for pending in parts.store.outbox.pending(ids):
+        if not _still_stands(parts, pending):
+            continue
+        work = parts.store.outbox.claim(pending.id, parts.clock.now())
+        if work is None:
+            continue
+        intent = remote.boot_seconds()
+        hit("after_intent")
+        move = _send(parts, work, intent)
+        if parts.store.outbox.finish(work, move, parts.clock.now()) and move.state is State.DONE:
+            sent.append(work.action_id)
+            if work.kind is ActionKind.ALERT:
+                parts.store.outbox.repeat_alert(work, parts.clock.now(), parts.notifier(work.via).manifest.repeats)
+        elif move.state is not State.DONE:
+            log.warning("not delivered", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
+    return sent
+
+
+def _send(parts: Parts, work: Work, intent: float) -> Move:
+    try:
+        with remote.sending(intent):
+            receipt = carry_out(parts, work)
+        hit("after_send")
+    except RemoteError as error:
+        return after_error(work.kind, work.attempt, error, parts.clock.now(), pace(parts))
+    except Exception as error:
+        log.exception("a connector failed", action=work.action_id, via=work.via)
+        unknown = OutcomeUnknown(f"{work.via}: {type(error).__name__}: {remote.redact(str(error))}")
+        return after_error(work.kind, work.attempt, unknown, parts.clock.now(), pace(parts))
+    return Move(State.DONE, f"{receipt.key or receipt.remote_id} {receipt.url}".strip(), receipt=receipt)
+
+
+def carry_out(parts: Parts, work: Work) -> Receipt:
+    """The one outward call of an action."""
+    match work.kind:
+        case ActionKind.TICKET:
+            return parts.tracker(work.via).file(work)
+        case ActionKind.COMMENT:
+            return parts.tracker(work.via).update(work)
+        case ActionKind.REPLY:
+            return parts.platform(work.via).reply(work)
+        case ActionKind.ALERT:
+            return parts.notifier(work.via).send(work)
+        case _:
+            raise ValueError(f"nobody carries out a {work.kind}")
+
+
+def _still_stands(parts: Parts, pending: Pending) -> bool:
+    """Look at the post again before acting on it: it may have been edited or deleted since."""
+    now = parts.clock.now()
+    if pending.kind is ActionKind.ALERT or pending.source not in parts.sources or pending.remote_id is None:
+        return True
+    if pending.read_at is not None and now - pending.read_at < FRESH:
+        return True
+    assert pending.source is not None
+    try:
+        found = parts.platform(pending.source).reread([pending.remote_id])
+    except RemoteError as error:
+        log.info("the post could not be read again before acting on it", action=pending.id, why=str(error))
+        return True  # a reply then fails by itself; a ticket must not wait for another server
+    changed = look_at(parts, pending.source, found)
+    if changed:
+        parts.store.outbox.postpone(pending.id, State.PLANNED, now + JUDGE_FIRST)
+    return not changed and not (pending.remote_id in found and found[pending.remote_id] is None)
+
+
+def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
+    """Look for what became of actions in doubt. Returns the ids of those that are settled."""
+    settled: list[int] = []
+    for action_id in ids:
+        now = parts.clock.now()
+        claimed = parts.store.outbox.claim_look(action_id, now, LOOK_SECONDS)
+        if claimed is None:
+            continue
+        work, row = claimed
+        hit("before_look")
+        is_reply = work.kind is ActionKind.REPLY
+        try:
+            far = parts.platform(work.via) if is_reply else parts.tracker(work.via)
+            found = far.find(work)
+            repeatable = far.repeatable() if is_reply else True  # type: ignore[union-attr]
+        except RemoteError as error:
+            role = "source" if is_reply else "tracker"
+            parts.store.outbox.failed(role, work.via, str(error), now, pause=isinstance(error, Unauthorized))
+            parts.store.outbox.postpone(action_id, State.DOUBT, now + timedelta(seconds=parts.config.delivery.settle))
+            continue
+        move = after_look(
+            work.kind,
+            found,
+            looked=row["looks"],
+            retried=row["retried"],
+            repeatable=repeatable,
+            unknown_at=row["unknown_at"],
+            first_intent_at=work.first_intent_at,
+            now=parts.clock.now(),
+            pace=pace(parts),
+        )
+        if parts.store.outbox.finish(work, move, parts.clock.now()) and move.state is not State.DOUBT:
+            settled.append(action_id)
+    return settled

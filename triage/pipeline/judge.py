@@ -1,0 +1,152 @@
+"""From a stored mention to its actions: which thread, what it is, and what the rules ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from triage.errors import Gone, RemoteError, UserError
+from triage.failpoint import hit
+from triage.mention import Label, Problem, Verdict
+from triage.pipeline.parts import Parts
+from triage.problems import thread_of
+from triage.rules import Decision, Facts, accepted, route
+from triage.store.inbox import Claimed, Judged
+
+log = structlog.get_logger()
+
+THREAD_RETRY = timedelta(seconds=20)
+THREAD_PATIENCE = timedelta(minutes=10)  # a thread that can't be read for so long counts as the post alone
+
+
+def process(parts: Parts, ids: Sequence[int] | None = None) -> list[int]:
+    """Judge mentions that are due, in batches, and store what follows. Returns the ids of actions to deliver.
+
+    What was begun before and not finished comes alone and last: it may be what killed its worker.
+    """
+    ready: list[int] = []
+    while batch := _claim(parts, ids, suspect=False):
+        ready += _judge(parts, batch)
+    while batch := _claim(parts, ids, suspect=True):
+        ready += _judge(parts, batch)
+    return ready
+
+
+def _claim(parts: Parts, ids: Sequence[int] | None, *, suspect: bool) -> list[Claimed]:
+    delivery = parts.config.delivery
+    return parts.store.inbox.claim(
+        parts.clock.now(), seconds=delivery.claim_seconds, limit=delivery.batch, poison=delivery.poison_attempts, suspect=suspect, ids=ids
+    )
+
+
+def _judge(parts: Parts, batch: list[Claimed]) -> list[int]:
+    hit("before_classify")
+    threads = _threads(parts, batch)
+    batch = [one for one in batch if one.id in threads]
+    if not batch:
+        return []
+    try:
+        verdicts = parts.classify([one.mention for one in batch])
+        hit("after_classify")
+        judged = [_judged(parts, one, verdict, *threads[one.id]) for one, verdict in zip(batch, verdicts, strict=True)]
+        hit("before_record")
+        ready = parts.store.inbox.record(judged, parts.clock.now())
+        hit("after_record")
+    except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
+        # One of them can't be judged. Alone it goes to quarantine; in a batch they are tried one at a time.
+        if len(batch) > 1:
+            return [action for one in batch for action in _judge(parts, [one])]
+        log.exception("a mention could not be judged", mention=batch[0].id)
+        parts.store.inbox.quarantine(batch[0], f"it could not be judged: {type(error).__name__}: {error}", parts.clock.now())
+        return []
+    return ready
+
+
+def _judged(parts: Parts, one: Claimed, verdict: Verdict, thread: str, thread_why: str) -> Judged:
+    verdict = one.by_person or verdict
+    return Judged(one, verdict, thread, thread_why, partial(decide, parts, one, verdict))
+
+
+def decide(parts: Parts, one: Claimed, verdict: Verdict, problem: Problem) -> Decision:
+    """Ask the rules, with the facts that are not in the mention."""
+    facts = Facts(
+        site=parts.config.site,
+        tracker=next(iter(parts.trackers), None),
+        notifiers=tuple(parts.notifiers),
+        new_author=one.new_author,
+        mention_id=one.id,
+    )
+    return route(one.mention, verdict, problem, parts.config.rules, facts)
+
+
+def _threads(parts: Parts, batch: list[Claimed]) -> dict[int, tuple[str, str]]:
+    """The thread of each mention and why; those whose thread can't be read now are given back for a later try."""
+    found: dict[int, tuple[str, str]] = {}
+    by_source: dict[str, list[Claimed]] = {}
+    for one in batch:
+        by_source.setdefault(one.mention.source, []).append(one)
+    for source, group in by_source.items():
+        parents = [one.mention.parent_id for one in group if one.mention.parent_id and not one.mention.thread]
+        known = parts.store.inbox.threads(source, parents)
+        later: list[Claimed] = []
+        for one in group:  # oldest first, so that a parent in the same batch is known before its answer
+            thread, why = thread_of(one.mention, known)
+            if thread is None:
+                thread, why = _look_up(parts, one)
+            if thread is None:
+                later.append(one)
+                continue
+            known[one.mention.remote_id] = thread
+            found[one.id] = (thread, why)
+        if later:
+            parts.store.inbox.release(later, parts.clock.now() + THREAD_RETRY)
+    return found
+
+
+def _look_up(parts: Parts, one: Claimed) -> tuple[str | None, str]:
+    mention = one.mention
+    if mention.source not in parts.sources:
+        return mention.uri, "its source is not in the config, so its thread can't be read: it stands alone"
+    try:
+        return parts.platform(mention.source).thread(mention.remote_id), "read from the server"
+    except Gone:
+        return mention.uri, "its thread is gone: it stands alone"
+    except RemoteError as error:
+        if parts.clock.now() - mention.created_at > THREAD_PATIENCE:
+            return mention.uri, f"its thread could not be read ({error}): it stands alone"
+        return None, str(error)
+
+
+def relabel(parts: Parts, mention_id: int, label: str, by: str) -> list[int]:
+    """A person says what a mention is: training data, and ticket and tasks follow. Returns the ids of actions to deliver."""
+    claimed, thread, last = parts.store.desk.take(mention_id)
+    chosen = Label(label)
+    scores = {str(name): float(name is chosen) for name in Label}
+    signals = last.signals if last else frozenset()
+    verdict = Verdict(chosen, 1.0, scores, True, by, by_person=True, language=last.language if last else None, signals=signals)
+    judged = Judged(claimed, verdict, thread or claimed.mention.uri, "labelled by a person", partial(decide, parts, claimed, verdict))
+    ready = parts.store.inbox.record([judged], parts.clock.now())
+    if last is None or last.label != chosen:
+        ready += parts.store.desk.relabelled(mention_id, str(last.label) if last else "unlabelled", label, by, parts.clock.now())
+    return ready
+
+
+def accept(parts: Parts, task_id: int, by: str) -> list[int]:
+    """Carry out what a rule suggested: the label is confirmed by a person, the task is done. Returns the ids of actions to deliver."""
+    task = parts.store.desk.task(task_id)
+    plans = accepted(task["payload"])
+    if not plans:
+        raise UserError(f"task {task_id} suggests nothing; answer it (triage answer {task_id} TEXT) or close it (triage close {task_id})")
+    claimed, thread, last = parts.store.desk.take(task["mention_id"])
+    if last is None:
+        raise UserError(f"mention {claimed.id} has not been judged yet; try again in a moment")
+    verdict = replace(last, by=by, by_person=True, sure=True, confidence=1.0, scores={str(k): float(k == last.label) for k in last.scores})
+    parts.store.desk.close(task_id, by, parts.clock.now(), "accepted")
+    decision = Decision(rule=task["rule"], reason=f"{by} accepted what the rule suggested", plans=plans, matched=())
+    return parts.store.inbox.record(
+        [Judged(claimed, verdict, thread or claimed.mention.uri, "as before", lambda _: decision)], parts.clock.now()
+    )

@@ -1,0 +1,44 @@
+"""What the verbs work with; `triage.app` is the one place that puts it together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from triage.clock import Clock
+from triage.config import Config
+from triage.contracts import Notifier, Platform, Tracker
+from triage.mention import Mention, Verdict
+from triage.store import Store
+
+
+class Parts(Protocol):
+    """The collaborators of every verb."""
+
+    config: Config
+    store: Store
+    clock: Clock
+
+    def classify(self, mentions: Sequence[Mention]) -> list[Verdict]:
+        """A verdict for each mention, in order."""
+
+    def platform(self, source: str) -> Platform:
+        """The platform of a source, by the source's name; `UserError` when the config has none of that name."""
+
+    def tracker(self, name: str) -> Tracker:
+        """A tracker by its name."""
+
+    def notifier(self, name: str) -> Notifier:
+        """A notifier by its name."""
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The names of the sources that are polled."""
+
+    @property
+    def trackers(self) -> Sequence[str]:
+        """The names of the trackers; the first one gets the tickets."""
+
+    @property
+    def notifiers(self) -> Sequence[str]:
+        """The names of the notifiers; each gets every alert."""

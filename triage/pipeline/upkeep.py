@@ -1,0 +1,58 @@
+"""What is done every now and then: tickets read back, the audit for duplicates, accounts that rest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from triage.errors import RemoteError, Unauthorized
+from triage.pipeline.parts import Parts
+
+log = structlog.get_logger()
+
+TICKETS_EVERY = timedelta(minutes=5)
+AUDIT_EVERY = timedelta(hours=1)
+AUDIT_BACK = timedelta(days=2)
+
+
+def read_tickets(parts: Parts) -> int:
+    """Read statuses, resolutions and fix versions of our tickets back. Returns how many changed."""
+    changed = 0
+    for name in parts.trackers:
+        now = parts.clock.now()
+        turn, last = parts.store.outbox.turn(f"tickets_read/{name}", now, TICKETS_EVERY)
+        if not turn:
+            continue
+        try:
+            changed += parts.store.outbox.tickets_changed(name, list(parts.tracker(name).changed(last)), now)
+            parts.store.outbox.succeeded("tracker", name, now)
+        except RemoteError as error:
+            parts.store.outbox.failed("tracker", name, str(error), now, pause=isinstance(error, Unauthorized))
+    return changed
+
+
+def audit(parts: Parts) -> int:
+    """Look for tickets of ours that share a marker: a server that carried out a request long after we gave up. Nothing is deleted."""
+    found = 0
+    for name in parts.trackers:
+        now = parts.clock.now()
+        turn, _ = parts.store.outbox.turn(f"audited/{name}", now, AUDIT_EVERY)
+        if not turn:
+            continue
+        try:
+            twice = parts.tracker(name).duplicates(now - AUDIT_BACK)
+        except RemoteError as error:
+            log.warning("the audit could not look", tracker=name, why=str(error))
+            continue
+        for marker, receipts in twice.items():
+            found += 1
+            keys = sorted(receipt.key for receipt in receipts)
+            names = ", ".join(keys)
+            parts.store.outbox.raise_alert(
+                now, "DuplicateTickets", marker, "warning", f"{name} holds {names} for one problem; keep one, close the others"
+            )
+            parts.store.desk.merge_task(
+                f"{parts.config.site}/duplicates/{marker}", f"{names} are one problem: keep one, close the others", now
+            )
+    return found

@@ -1,0 +1,379 @@
+"""What should be done with a mention, and why (pure). The first rule that matches decides; safety nets come before any rule's wish.
+
+- A private post files no ticket and raises no alert by itself: a person gets it.
+- What no rule matches goes to a person.
+- What can't be carried out (no tracker, no notifier) goes to a person.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
+
+from triage.config_rules import Rule, When, check, handle_glob, same_language
+from triage.mention import HUMAN, ActionKind, Author, Label, Mention, Plan, Problem, Verdict
+
+__all__ = [
+    "Decision",
+    "Facts",
+    "accepted",
+    "alert_key",
+    "archive_key",
+    "check",
+    "comment_key",
+    "greeting",
+    "reply_key",
+    "route",
+    "task_key",
+    "ticket_key",
+]
+
+NO_RULE = "no rule matches"
+ARCHIVE = "archive"
+NAME_LENGTH = 30
+SUMMARY_LENGTH = 140
+NOBODY = "there"  # "Hello there": the greeting of an author whose name is empty or isn't one
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a decision must know beside the mention.
+
+    `tracker` is the configured tracker's name, None where there is none; `notifiers` are all of theirs. `new_author`
+    tells that no earlier mention by this author is known. `mention_id` is the store's id.
+    """
+
+    site: str
+    tracker: str | None
+    notifiers: tuple[str, ...]
+    new_author: bool
+    mention_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done. `rule` is the rule's name, or "no rule matches"; `matched` are the conditions that held, in words."""
+
+    rule: str
+    reason: str
+    plans: tuple[Plan, ...]
+    matched: tuple[str, ...]
+
+
+# Keys. Each is unique for ever: an action with the same key is the same action.
+
+
+def ticket_key(site: str, problem_id: int) -> str:
+    """The key of a problem's one ticket."""
+    return f"{site}/{problem_id}/ticket"
+
+
+def comment_key(site: str, uri: str) -> str:
+    """The key of the comment that reports a mention on its problem's ticket."""
+    return f"{site}/{uri}/comment"
+
+
+def task_key(site: str, uri: str) -> str:
+    """The key of a mention's task for a person."""
+    return f"{site}/{uri}/task"
+
+
+def reply_key(task: str, number: int) -> str:
+    """The key of the reply number `number` that came out of the task with the key `task`."""
+    return f"{task}/reply/{number}"
+
+
+def alert_key(site: str, uri: str, notifier: str) -> str:
+    """The key of the alert that a mention raises at a notifier."""
+    return f"{site}/{uri}/alert/{notifier}"
+
+
+def archive_key(site: str, uri: str) -> str:
+    """The key of putting a mention away."""
+    return f"{site}/{uri}/archive"
+
+
+def route(mention: Mention, verdict: Verdict, problem: Problem, rules: Sequence[Rule], facts: Facts) -> Decision:
+    """Which rule takes the mention, and the plans that follow: at least one, each with a key of its own. Never raises."""
+    for rule in rules:
+        matched = _matched(rule.when, mention, verdict, facts)
+        if matched is not None:
+            return _decide(rule, tuple(matched), mention, verdict, problem, facts)
+    reason = f"{NO_RULE}: {_said(verdict)}"
+    return Decision(NO_RULE, reason, (_task(mention, verdict, facts, NO_RULE, reason),), ())
+
+
+def accepted(payload: Mapping[str, Any]) -> tuple[Plan, ...]:
+    """The plans that a task suggests, for the moment when a person accepts them; empty for a task that suggests none."""
+    return tuple(
+        Plan(
+            key=plan["key"],
+            kind=ActionKind(plan["kind"]),
+            via=plan["via"],
+            reason=plan["reason"],
+            rule=plan["rule"],
+            after=plan["after"],
+            payload=plan["payload"],
+        )
+        for plan in payload.get("suggest", ())
+    )
+
+
+def _decide(rule: Rule, matched: tuple[str, ...], mention: Mention, verdict: Verdict, problem: Problem, facts: Facts) -> Decision:
+    reason = f"{rule.reason.strip().rstrip('.')}: {_said(verdict, matched)}"
+    plans: list[Plan] = []
+    instead: list[str] = []  # why a person gets what a machine was asked to do
+    for step in rule.then:
+        if step == "ticket":
+            if mention.visibility.is_private:
+                instead.append(f"a {mention.visibility} post files no ticket by itself")
+            elif facts.tracker is None:
+                instead.append("no tracker is configured to file a ticket with")
+            else:
+                plans.append(_ticket(mention, problem, facts, facts.tracker, rule.name, reason))
+        elif step == "alert":
+            if mention.visibility.is_private:
+                instead.append(f"a {mention.visibility} post raises no alert by itself")
+            elif not facts.notifiers:
+                instead.append("no notifier is configured to raise an alert with")
+            else:
+                plans += [_alert(mention, verdict, facts, name, rule, reason) for name in dict.fromkeys(facts.notifiers)]
+        elif step == ARCHIVE:
+            plans.append(Plan(archive_key(facts.site, mention.uri), ActionKind.ARCHIVE, ARCHIVE, reason, rule.name))
+    draft = render(rule.draft, mention, verdict, problem) if rule.draft is not None and "draft" in rule.then else ""
+    suggest = plans if rule.mode == "suggest" else []
+    if suggest or instead or {"task", "draft"} & set(rule.then):
+        why = "; ".join([reason, *instead])
+        urgent = rule.urgent or (bool(instead) and "alert" in rule.then)
+        task = _task(mention, verdict, facts, rule.name, why, urgent=urgent, draft=draft, suggest=suggest)
+        plans = [task] if suggest else [*plans, task]
+    return Decision(rule.name, reason, tuple(plans), matched)
+
+
+# Plans
+
+
+def _ticket(mention: Mention, problem: Problem, facts: Facts, tracker: str, rule: str, reason: str) -> Plan:
+    """A ticket for a problem that has none yet, a comment on it otherwise."""
+    ticket = ticket_key(facts.site, problem.id)
+    if problem.ticket is None and not problem.ticket_planned:
+        return Plan(ticket, ActionKind.TICKET, tracker, reason, rule)
+    key = comment_key(facts.site, mention.uri)
+    return Plan(key, ActionKind.COMMENT, tracker, reason, rule, after=ticket, payload={"what": "report"})
+
+
+def _task(
+    mention: Mention,
+    verdict: Verdict,
+    facts: Facts,
+    rule: str,
+    reason: str,
+    *,
+    urgent: bool = False,
+    draft: str = "",
+    suggest: Sequence[Plan] = (),
+) -> Plan:
+    payload: dict[str, Any] = {"what": _what(verdict), "urgent": urgent}
+    if payload["what"] == "judge":
+        payload["likely"] = _likely(verdict)
+    if draft:
+        payload["draft"] = draft
+    if suggest:
+        payload["suggest"] = [
+            {
+                "key": plan.key,
+                "kind": str(plan.kind),
+                "via": plan.via,
+                "reason": plan.reason,
+                "rule": plan.rule,
+                "after": plan.after,
+                "payload": dict(plan.payload),
+            }
+            for plan in suggest
+        ]
+    return Plan(task_key(facts.site, mention.uri), ActionKind.TASK, HUMAN, reason, rule, payload=payload)
+
+
+def _alert(mention: Mention, verdict: Verdict, facts: Facts, notifier: str, rule: Rule, reason: str) -> Plan:
+    payload = {
+        "name": "UrgentPost",
+        "severity": "critical" if rule.urgent else "warning",
+        "summary": _summary(mention, verdict),
+        "labels": {
+            "site": facts.site,
+            "source": mention.source,
+            "platform": mention.platform,
+            "label": str(verdict.label),
+            "signals": ",".join(sorted(verdict.signals)),
+            "mention": str(facts.mention_id),
+        },
+        "url": mention.url or mention.uri,
+        "open": True,
+    }
+    return Plan(alert_key(facts.site, mention.uri, notifier), ActionKind.ALERT, notifier, reason, rule.name, payload=payload)
+
+
+def _summary(mention: Mention, verdict: Verdict) -> str:
+    """One line; nothing of the text of a private post."""
+    what = f"{_words(verdict.label)} on {mention.source}"
+    if verdict.signals:
+        what += f" ({', '.join(_words(signal) for signal in sorted(verdict.signals))})"
+    if mention.visibility.is_private:
+        return f"{what}: a {mention.visibility} post"
+    text = " ".join(mention.text.split())
+    if len(text) > SUMMARY_LENGTH:
+        text = text[: SUMMARY_LENGTH - 1].rstrip() + "…"
+    return f"{what} by {mention.author.handle}: {text}" if text else f"{what} by {mention.author.handle}"
+
+
+def _what(verdict: Verdict) -> str:
+    """What a person is asked to do."""
+    if not verdict.sure:
+        return "judge"
+    return {Label.BUG_REPORT: "acknowledge", Label.SUPPORT_QUESTION: "answer", Label.PRAISE: "thank"}.get(verdict.label, "read")
+
+
+def _likely(verdict: Verdict) -> list[str]:
+    """The two likeliest labels, the likelier first."""
+    order = sorted(Label, key=lambda label: (-verdict.scores.get(label, 0.0), label != verdict.label))
+    return [str(label) for label in order[:2]]
+
+
+def _words(name: str) -> str:
+    return str(name).replace("_", " ")
+
+
+def _said(verdict: Verdict, matched: Sequence[str] = ()) -> str:
+    """The verdict in words, and what matched beside it."""
+    who = f", says {verdict.by}" if verdict.by_person else ""
+    words = f"{_words(verdict.label)} at {verdict.confidence:.2f}, {'sure' if verdict.sure else 'not sure'}{who}"
+    beside = [one for one in matched if not one.startswith(("label ", "confidence ", "sure", "not sure"))]
+    return "; ".join([words, *beside])
+
+
+# Conditions
+
+
+def _matched(when: When, mention: Mention, verdict: Verdict, facts: Facts) -> list[str] | None:
+    """The conditions that hold, in words; None as soon as one doesn't."""
+    matched: list[str] = []
+    for held in _conditions(when, mention, verdict, facts):
+        if held is None:
+            return None
+        matched.append(held)
+    return matched
+
+
+def _conditions(when: When, mention: Mention, verdict: Verdict, facts: Facts) -> Iterator[str | None]:
+    """Each condition that the rule has: how it holds in words, or None."""
+    if when.label is not None:
+        yield f"label {verdict.label}" if verdict.label in when.label else None
+    if when.sure is not None:
+        yield ("sure" if verdict.sure else "not sure") if verdict.sure == when.sure else None
+    if when.confidence is not None:
+        within = when.confidence.min <= verdict.confidence <= when.confidence.max
+        yield f"confidence {verdict.confidence:.2f}" if within else None
+    if when.source is not None:
+        yield f"source {mention.source}" if mention.source in when.source else None
+    if when.visibility is not None:
+        yield f"a {mention.visibility} post" if mention.visibility in when.visibility else None
+    if when.new_author is not None:
+        yield ("a new author" if facts.new_author else "a known author") if facts.new_author == when.new_author else None
+    if when.followers is not None:
+        yield _followers(when, mention.author)
+    if when.signal is not None:
+        found = [signal for signal in when.signal if signal in verdict.signals]
+        yield f"signal {', '.join(found)}" if found else None
+    if when.language is not None:
+        language = verdict.language or mention.language or ""
+        yield f"language {language}" if any(same_language(wanted, language) for wanted in when.language) else None
+    if when.author is not None:
+        handle = mention.author.handle.casefold().lstrip("@")
+        pattern = next((pattern for pattern in when.author if fnmatchcase(handle, handle_glob(pattern))), None)
+        yield f"author like {pattern}" if pattern else None
+    if when.words is not None:
+        word = _word_in(when.words, f"{mention.warning}\n{mention.text}")
+        yield f'the word "{word}"' if word else None
+
+
+def _followers(when: When, author: Author) -> str | None:
+    wanted = when.followers
+    if wanted is None or author.followers is None or author.followers < wanted.min:
+        return None
+    return None if wanted.max is not None and author.followers > wanted.max else f"{author.followers} followers"
+
+
+def _word_in(words: tuple[str, ...], text: str) -> str | None:
+    """The first of the words that the text holds, as the rule writes it."""
+    flat = _flat(text)
+    return next((word for word in words if (pattern := _pattern(word)) is not None and pattern.search(flat)), None)
+
+
+def _flat(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+# Scripts that put no spaces between words: there a word has no edge that could be asked for.
+_NO_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+
+
+@lru_cache(maxsize=2048)
+def _pattern(word: str) -> re.Pattern[str] | None:
+    """A rule's word as a pattern over flattened text; None for one that holds nothing to look for."""
+    word = _flat(word).strip()
+    prefix = word.endswith("*")
+    word = word.rstrip("*").strip()
+    if not word:
+        return None
+    body = r"\s+".join(re.escape(part) for part in word.split())
+    before = "" if _NO_SPACES.match(word[0]) or not _is_wordly(word[0]) else r"(?<!\w)"
+    after = "" if prefix or _NO_SPACES.match(word[-1]) or not _is_wordly(word[-1]) else r"(?!\w)"
+    return re.compile(before + body + after)
+
+
+def _is_wordly(letter: str) -> bool:
+    """Can it stand inside a word? `c++` ends in something that can't, and needs no edge there."""
+    return letter.isalnum() or letter == "_"
+
+
+# Drafts
+
+
+def render(template: str, mention: Mention, verdict: Verdict, problem: Problem) -> str:
+    """A draft's text. Nothing of the post itself goes into it but its author's name, handle and address."""
+    try:
+        text: str = _template(template).render(
+            author=greeting(mention.author),
+            handle=re.sub(r"[^\w.@-]", "", mention.author.handle),
+            label=_words(verdict.label),
+            ticket=problem.ticket.key if problem.ticket is not None else "",
+            url=mention.url or mention.uri,
+        )
+        return text.strip()
+    except Exception:  # noqa: BLE001  a template may divide by zero; a person then writes the answer
+        return ""
+
+
+@lru_cache(maxsize=256)
+def _template(text: str) -> Any:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # only a rule with a draft pays for it
+
+    return ImmutableSandboxedEnvironment(autoescape=False).from_string(text)  # an answer is plain text, not HTML
+
+
+def greeting(author: Author) -> str:
+    """A name to greet the author by: the display name where it is one, "there" where it is empty, an advert or an address."""
+    name = unicodedata.normalize("NFKC", author.name)
+    if re.search(r"[@#<>{}\[\]|\\]|://|\bwww\.|\w\.\w{2,}", name):
+        return NOBODY
+    name = re.sub(r":\w+:", " ", name)  # the short code of a custom emoji
+    kept = "".join(letter if unicodedata.category(letter)[0] in "LMN" or letter in " '’.-" else " " for letter in name)
+    name = " ".join(kept.split()).strip(" '’.-")
+    if len(name) > NAME_LENGTH or name.count(" ") > 3 or not any(letter.isalpha() for letter in name):
+        return NOBODY
+    return name

@@ -1,0 +1,43 @@
+"""The only place that knows SQL: dataclasses in and out, one transaction a method.
+
+`Store` holds four rooms over one database: the inbox (what came in), the outbox (what goes out), the desk (what people
+do) and the views (what they look at).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from triage.store.database import Database
+from triage.store.desk import Desk
+from triage.store.inbox import Inbox
+from triage.store.outbox import Outbox
+from triage.store.owners import Owners
+from triage.store.views import Views
+
+
+class Store:
+    """An open store, migrated to this version's schema."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        site: str = "triage",
+        observe: bool = False,
+        notifiers: Sequence[str] = (),
+        brake: Mapping[str, int] | None = None,
+        role: str = "cli",
+    ) -> None:
+        self.database = Database(url)
+        self.database.migrate()
+        self.owners = Owners(self.database, role)
+        self.inbox = Inbox(self.database, site=site, observe=observe)
+        self.outbox = Outbox(self.database, self.owners, site=site, notifiers=notifiers, observe=observe, brake=brake or {})
+        self.desk = Desk(self.database, site=site)
+        self.views = Views(self.database)
+
+    def close(self) -> None:
+        """Let go of the lock and of the connections."""
+        self.owners.close()
+        self.database.close()

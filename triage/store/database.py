@@ -1,0 +1,172 @@
+"""Opening the database: SQLite or PostgreSQL, one transaction a method, migrations, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from triage.errors import StoreError
+
+BUSY_SECONDS = 10.0
+MIGRATIONS = Path(__file__).parent / "migrations"
+HEAD = "0001"  # the newest migration; known here so that an up-to-date store opens without loading alembic
+_MIGRATION_LOCK = 0x7472696167  # any number that nobody else uses: PostgreSQL's advisory lock while migrating
+
+
+class Database:
+    """An engine and its two kinds of transaction. `url` is a SQLAlchemy URL."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url: URL = make_url(url)
+        except ArgumentError:
+            raise StoreError(
+                "the store's address is no database URL; write it like sqlite:///triage.db or postgresql://host/name"
+            ) from None
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.path: Path | None = Path(self.url.database) if self.is_sqlite and self.url.database else None
+        if self.is_sqlite and (self.path is None or str(self.path) == ":memory:"):
+            raise StoreError("the store must be a file, since several processes share it; write it like sqlite:///triage.db")
+        if self.path is not None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"the folder of {self.path} can't be made ({error.strerror}); set `store` to a place that can be written"
+                ) from None
+        try:
+            self.engine: Engine = (
+                _sqlite(self.url) if self.is_sqlite else sa.create_engine(self.url, pool_size=8, max_overflow=16, pool_pre_ping=True)
+            )
+        except (NoSuchModuleError, ModuleNotFoundError) as error:
+            raise StoreError(f"{error}; for PostgreSQL install the extra: pip install 'triage-inbox[postgres]'") from None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with self._errors(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes; on SQLite it takes the write lock at once, since an upgrade in mid-transaction fails without waiting."""
+        with self._errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(triage_write=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            known = _explain(error, self)
+            if known is None:
+                raise
+            raise StoreError(known) from error
+
+    def migrate(self) -> None:
+        """Bring the tables to this version's schema. `StoreError` when the database is newer than the program."""
+        if self.version() == HEAD:
+            return
+        from alembic import command
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        with self.write() as connection:
+            if not self.is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            current = self._version(connection)
+            if current is not None and current not in known:
+                raise StoreError(
+                    f"the database is at schema {current}, which this version of triage does not know; install the newer triage that made it"
+                )
+            if current == ScriptDirectory.from_config(config).get_current_head():
+                return
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def _version(self, connection: Connection) -> str | None:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+        return version
+
+    def version(self) -> str:
+        """The schema's version; empty before the first migration."""
+        with self.read() as connection:
+            return self._version(connection) or ""
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = sa.create_engine(
+        url,
+        pool_size=8,
+        max_overflow=16,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN is the plain one
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={int(BUSY_SECONDS * 1000)}",
+            "cache_size=-32000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # Plain BEGIN failed most write transactions of several processes although the time-out was 10 s.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("triage_write") else "BEGIN")
+
+    return engine
+
+
+def _explain(error: DBAPIError, database: Database) -> str | None:
+    """A database error that an operator can mend, in words; None for a mistake of ours."""
+    said = " ".join(str(error.orig).split())
+    low = said.lower()
+    where = str(database.path) if database.path else database.url.render_as_string(hide_password=True)
+    if "locked" in low or "busy" in low:
+        return f"{where} is locked by another program for more than {BUSY_SECONDS:g} s; close what holds it, the work goes on by itself"
+    if "disk is full" in low or "no space left" in low or "disk full" in low:
+        return f"the disk of {where} is full; free some room, the work goes on by itself"
+    if "readonly" in low or "read-only" in low:
+        return f"{where} can't be written; check its owner and rights"
+    if "not a database" in low or "malformed" in low:
+        return f"{where} is no SQLite database, or is damaged; restore a backup or set `store` to another file"
+    if "unable to open" in low:
+        return f"{where} can't be opened; check that its folder exists and can be written"
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return f"{where} can't be reached ({said[:200]}); start it, or correct `store`"
+    return None
+
+
+def insert(connection: Connection, table: sa.Table) -> Any:
+    """The dialect's INSERT, which knows `on_conflict_do_nothing`."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)

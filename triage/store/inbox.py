@@ -1,0 +1,649 @@
+"""What came in: sources and their cursors, mentions, verdicts, problems, and the actions that a verdict asks for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from triage.contracts import Item, Page
+from triage.mention import HUMAN, ActionKind, Mention, Plan, Problem, State, Verdict, Visibility
+from triage.rules import Decision, ticket_key
+from triage.store import rows
+from triage.store.database import Database, insert
+from triage.store.outbox import add_audit, cancel, open_alert, withdraw_ticket
+from triage.store.schema import accounts, actions, mentions, problems, revisions, sightings, verdicts
+
+REREAD = timedelta(hours=1)
+LIVE = frozenset({State.PLANNED, State.SENDING, State.DOUBT, State.DONE, State.PARKED, State.REJECTED, State.OBSERVED})
+OUTWARD = frozenset({ActionKind.TICKET, ActionKind.COMMENT, ActionKind.REPLY, ActionKind.ALERT})
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What a page brought: ids of new mentions, ids of those whose text changed, how many were quarantined."""
+
+    new: tuple[int, ...]
+    changed: tuple[int, ...] = ()
+    quarantined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A mention that this process judges now. `by_person` is the verdict of a person, if one gave it: it stands through edits."""
+
+    id: int
+    attempt: int
+    revision: int
+    mention: Mention
+    observe: bool
+    new_author: bool
+    by_person: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A claimed mention with its verdict, its thread, and the rule's decision, made once the problem is known."""
+
+    claimed: Claimed
+    verdict: Verdict
+    thread: str
+    thread_why: str
+    decide: Callable[[Problem], Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """Where we stand with a source."""
+
+    started_at: datetime
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What there is to do now: source names, mention ids and action ids."""
+
+    polls: tuple[str, ...] = ()
+    rescans: tuple[str, ...] = ()
+    mentions: tuple[int, ...] = ()
+    actions: tuple[tuple[int, str], ...] = ()  # with the far side that each goes to
+    doubts: tuple[tuple[int, str], ...] = ()
+    rereads: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any((self.polls, self.rescans, self.mentions, self.actions, self.doubts, self.rereads))
+
+
+class Inbox:
+    """Mentions from the page to the plan. `site` goes into every key; `observe` keeps outward actions from being sent."""
+
+    def __init__(self, database: Database, *, site: str, observe: bool) -> None:
+        self._database = database
+        self._site = site
+        self._observe = observe
+
+    # Sources
+
+    def add_source(self, name: str, now: datetime, rescan_at: datetime) -> None:
+        """Make sure that a source has its row; a new one is due at once, its first rescan at `rescan_at`."""
+        with self._database.write() as connection:
+            row = {"name": name, "role": "source", "started_at": now, "due_at": now, "rescan_at": rescan_at}
+            connection.execute(insert(connection, accounts).values(row).on_conflict_do_nothing())
+
+    def source(self, name: str) -> SourceState:
+        """Where we stand with it."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(accounts).where(accounts.c.name == name, accounts.c.role == "source")).mappings().one()
+        return SourceState(row["started_at"], row["cursor"])
+
+    def claim_source(self, name: str, now: datetime, until: datetime, *, rescan: bool = False) -> bool:
+        """Take the next poll (or rescan) of a source; False when somebody else has it. It is due again at `until` whatever happens."""
+        column = accounts.c.rescan_at if rescan else accounts.c.due_at
+        free = sa.or_(accounts.c.paused_until.is_(None), accounts.c.paused_until <= now)
+        statement = (
+            sa.update(accounts)
+            .where(accounts.c.name == name, accounts.c.role == "source", column <= now, free)
+            .values({column.name: until})
+        )
+        with self._database.write() as connection:
+            return connection.execute(statement).rowcount == 1
+
+    def add_page(self, source: str, page: Page, *, expect: str | None, now: datetime, observe: bool = False, late: bool = False) -> Added:
+        """Store a page's mentions and its cursor in one transaction.
+
+        The cursor moves only from `expect`, so that of two pollers none sets it back. `late` marks a rescan: what it
+        finds new was missed by the polls, and is counted. An empty cursor leaves it where it is.
+        """
+        with self._database.write() as connection:
+            added = self._add_items(connection, source, page.items, now=now, observe=observe)
+            values: dict[str, Any] = {"last_success_at": now}
+            if page.held_back is not None:
+                values["held_back"] = page.held_back
+            if late and added.new:
+                values["late_found"] = accounts.c.late_found + len(added.new)
+            this = sa.and_(accounts.c.name == source, accounts.c.role == "source")
+            connection.execute(sa.update(accounts).where(this).values(values))
+            if page.cursor:
+                same = accounts.c.cursor.is_(None) if expect is None else accounts.c.cursor == expect
+                connection.execute(sa.update(accounts).where(this, same).values(cursor=page.cursor))
+        return added
+
+    def _add_items(self, connection: Connection, source: str, items: Sequence[Item], *, now: datetime, observe: bool) -> Added:
+        found: dict[str, Item] = {}
+        for item in items:
+            if item.mention is not None:
+                found[rows.clean(item.mention.uri)] = item
+            elif item.broken:
+                found[f"unread:{source}:{hashlib.sha256(item.raw).hexdigest()[:32]}"] = item
+        if not found:
+            return Added(())
+        values = [self._new_row(uri, source, item, now=now, observe=observe) for uri, item in found.items()]
+        statement = insert(connection, mentions).on_conflict_do_nothing().returning(mentions.c.id, mentions.c.uri)
+        new = {uri: id_ for id_, uri in connection.execute(statement, values)}
+        changed: list[int] = []
+        known = dict(new)
+        rest = [uri for uri in found if uri not in new]
+        if rest:
+            columns = (mentions.c.id, mentions.c.uri, mentions.c.text, mentions.c.data)
+            for row in connection.execute(sa.select(*columns).where(mentions.c.uri.in_(rest))).mappings():
+                known[row["uri"]] = row["id"]
+                item = found[row["uri"]]
+                if item.mention is not None and differs(row, item.mention):
+                    revise(connection, row["id"], item, now=now, site=self._site)
+                    changed.append(row["id"])
+        seen = [
+            {"source": source, "remote_id": rows.clean(item.remote_id), "mention_id": known[uri], "seen_at": now}
+            for uri, item in found.items()
+            if uri in known and item.mention is not None
+        ]
+        if seen:
+            connection.execute(insert(connection, sightings).on_conflict_do_nothing(), seen)
+        if new:
+            connection.execute(
+                sa.insert(revisions),
+                [
+                    {"mention_id": id_, "number": 1, "raw": rows.pack(found[uri].raw), "text": _text(found[uri]), "seen_at": now}
+                    for uri, id_ in new.items()
+                ],
+            )
+        broken = sum(1 for uri in new if found[uri].mention is None)
+        return Added(tuple(id_ for uri, id_ in new.items() if found[uri].mention is not None), tuple(changed), broken)
+
+    def _new_row(self, uri: str, source: str, item: Item, *, now: datetime, observe: bool) -> dict[str, Any]:
+        base = {"stored_at": now, "read_at": now, "observe": observe}
+        if item.mention is not None:
+            return rows.of_mention(item.mention) | base | {"due_at": now, "quarantined": None}
+        return base | {
+            "uri": uri,
+            "platform": "",
+            "source": source,
+            "remote_id": rows.clean(item.remote_id),
+            "parent_id": None,
+            "thread": None,
+            "author": "",
+            "visibility": str(Visibility.DIRECT),  # nobody knows how public it was: the safe way
+            "language": None,
+            "text": "",
+            "data": {},
+            "created_at": now,
+            "due_at": None,
+            "quarantined": rows.clean(item.broken),
+        }
+
+    # Mentions that wait to be judged
+
+    def claim(
+        self, now: datetime, *, seconds: float, limit: int, poison: int, suspect: bool = False, ids: Sequence[int] | None = None
+    ) -> list[Claimed]:
+        """Take mentions that are due, oldest first, and count the attempt before the work.
+
+        Those that were begun before and not finished may have killed their worker: they come one at a time (`suspect`),
+        and after `poison` attempts go to quarantine where a person sees them.
+        """
+        due = sa.and_(mentions.c.due_at <= now, mentions.c.quarantined.is_(None))
+        begun = mentions.c.attempt >= 1 if suspect else mentions.c.attempt == 0
+        chosen = sa.select(mentions.c.id).where(due, begun).order_by(mentions.c.due_at, mentions.c.id).limit(1 if suspect else limit)
+        if ids is not None:
+            chosen = chosen.where(mentions.c.id.in_(ids))
+        with self._database.write() as connection:
+            wanted = [id_ for (id_,) in connection.execute(chosen)]
+            if not wanted:
+                return []
+            if suspect:
+                poisoned = sa.update(mentions).where(mentions.c.id.in_(wanted), due, mentions.c.attempt >= poison)
+                why = f"its worker stopped {poison} times while it was being judged"
+                if connection.execute(poisoned.values(quarantined=why, due_at=None)).rowcount:
+                    add_audit(connection, now, "triage", "quarantined", mention_id=wanted[0], detail=why)
+                    return []
+            take = (
+                sa.update(mentions)
+                .where(mentions.c.id.in_(wanted), due, begun)
+                .values(attempt=mentions.c.attempt + 1, due_at=now + timedelta(seconds=seconds))
+                .returning(mentions)
+            )
+            taken = sorted(connection.execute(take).mappings().all(), key=lambda row: (row["created_at"], row["id"]))
+            first = self._first_ids(connection, {row["author"] for row in taken})
+            people = self._by_people(connection, [row["id"] for row in taken if row["revision"] > 1])
+        return [
+            Claimed(
+                row["id"],
+                row["attempt"],
+                row["revision"],
+                rows.to_mention(row),
+                row["observe"],
+                first.get(row["author"]) == row["id"],
+                people.get(row["id"]),
+            )
+            for row in taken
+        ]
+
+    def _by_people(self, connection: Connection, ids: Sequence[int]) -> dict[int, Verdict]:
+        if not ids:
+            return {}
+        statement = sa.select(verdicts).where(verdicts.c.mention_id.in_(ids), verdicts.c.by_person).order_by(verdicts.c.id)
+        return {row["mention_id"]: rows.to_verdict(row) for row in connection.execute(statement).mappings()}
+
+    def _first_ids(self, connection: Connection, authors: set[str]) -> dict[str, int]:
+        if not authors:
+            return {}
+        statement = (
+            sa.select(mentions.c.author, sa.func.min(mentions.c.id)).where(mentions.c.author.in_(authors)).group_by(mentions.c.author)
+        )
+        return {author: id_ for author, id_ in connection.execute(statement)}
+
+    def release(self, claimed: Iterable[Claimed], due_at: datetime) -> None:
+        """Give mentions back unjudged, through no fault of theirs: the attempt does not count."""
+        with self._database.write() as connection:
+            for one in claimed:
+                statement = sa.update(mentions).where(mentions.c.id == one.id, mentions.c.attempt == one.attempt)
+                connection.execute(statement.values(attempt=mentions.c.attempt - 1, due_at=due_at))
+
+    def quarantine(self, claimed: Claimed, why: str, now: datetime) -> None:
+        """Set a mention aside that can't be judged; `triage show` tells why, `triage relabel` takes it back."""
+        with self._database.write() as connection:
+            statement = sa.update(mentions).where(mentions.c.id == claimed.id, mentions.c.attempt == claimed.attempt)
+            connection.execute(statement.values(quarantined=rows.clean(why), due_at=None))
+            add_audit(connection, now, "triage", "quarantined", mention_id=claimed.id, detail=why)
+
+    def threads(self, source: str, remote_ids: Sequence[str]) -> dict[str, str]:
+        """The threads of posts that we know: mentions by any sighting of this source, and our own replies."""
+        if not remote_ids:
+            return {}
+        seen = (
+            sa.select(sightings.c.remote_id, mentions.c.thread)
+            .join(mentions, mentions.c.id == sightings.c.mention_id)
+            .where(sightings.c.source == source, sightings.c.remote_id.in_(remote_ids), mentions.c.thread.is_not(None))
+        )
+        ours = (
+            sa.select(actions.c.remote_id, mentions.c.thread)
+            .join(mentions, mentions.c.id == actions.c.mention_id)
+            .where(
+                actions.c.via == source,
+                actions.c.remote_id.in_(remote_ids),
+                actions.c.kind == ActionKind.REPLY,
+                mentions.c.thread.is_not(None),
+            )
+        )
+        with self._database.read() as connection:
+            return {remote_id: thread for remote_id, thread in connection.execute(sa.union_all(seen, ours))}
+
+    # The verdict and what follows
+
+    def record(self, judged: Sequence[Judged], now: datetime) -> list[int]:
+        """Store verdicts, problems and actions of a batch in one transaction: the outbox. Returns the ids of actions that are due.
+
+        A mention that somebody else judged in the meantime (its attempt moved on) is left out.
+        """
+        if not judged:
+            return []
+        with self._database.write() as connection:
+            held = self._held(connection, judged)
+            judged = [one for one in judged if one.claimed.id in held]
+            if not judged:
+                return []
+            board = _Board.load(connection, judged, self._site, now)
+            outcomes = [(one, board.decide(one)) for one in judged]
+            connection.execute(sa.insert(verdicts), [_verdict_row(one, decision, now) for one, decision in outcomes])
+            ready = self._write_plans(connection, board, outcomes, now)
+            connection.execute(
+                sa.update(mentions)
+                .where(mentions.c.id == sa.bindparam("b_id"))
+                .values(
+                    thread=sa.bindparam("b_thread"),
+                    problem_id=sa.bindparam("b_problem"),
+                    due_at=None,
+                    attempt=0,
+                    quarantined=None,
+                    reread_at=sa.bindparam("b_reread"),
+                ),
+                [
+                    {
+                        "b_id": one.claimed.id,
+                        "b_thread": one.thread,
+                        "b_problem": board.problems[one.thread]["id"],
+                        "b_reread": now + REREAD,
+                    }
+                    for one in judged
+                ],
+            )
+        return ready
+
+    def _held(self, connection: Connection, judged: Sequence[Judged]) -> set[int]:
+        wanted = {one.claimed.id: one.claimed.attempt for one in judged}
+        statement = sa.select(mentions.c.id, mentions.c.attempt).where(mentions.c.id.in_(wanted)).order_by(mentions.c.id).with_for_update()
+        return {id_ for id_, attempt in connection.execute(statement) if wanted[id_] == attempt}
+
+    def _write_plans(self, connection: Connection, board: _Board, outcomes: Sequence[tuple[Judged, Decision]], now: datetime) -> list[int]:
+        first: list[dict[str, Any]] = []
+        waiting: list[tuple[dict[str, Any], str]] = []
+        ready: list[int] = []
+        for one, decision in outcomes:
+            board.withdraw_stale(connection, one, decision)
+            for plan in decision.plans:
+                if board.revive(connection, one, plan):
+                    continue
+                row = self._action_row(connection, board, one, plan, now)
+                if plan.after is None:
+                    first.append(row)
+                else:
+                    waiting.append((row, plan.after))
+        add = insert(connection, actions).on_conflict_do_nothing().returning(actions.c.id, actions.c.due_at)
+        if first:
+            ready += [id_ for id_, due in connection.execute(add, first) if due is not None]
+        if waiting:
+            keys = {after for _, after in waiting}
+            known = {
+                key: (id_, state)
+                for id_, key, state in connection.execute(
+                    sa.select(actions.c.id, actions.c.key, actions.c.state).where(actions.c.key.in_(keys))
+                )
+            }
+            for row, after in waiting:
+                row["after_id"], state = known.get(after, (None, State.DONE))
+                if row["due_at"] is not None and state != State.DONE:
+                    row["due_at"] = None  # the one before it wakes it
+            ready += [id_ for id_, due in connection.execute(add, [row for row, _ in waiting]) if due is not None]
+        return ready
+
+    def _action_row(self, connection: Connection, board: _Board, one: Judged, plan: Plan, now: datetime) -> dict[str, Any]:
+        observe = (self._observe and plan.kind in OUTWARD) or one.claimed.observe
+        state, due, closed, alert_id = State.PLANNED, None, None, None
+        if plan.kind is ActionKind.ARCHIVE:
+            state, closed = State.DONE, now
+        elif observe:
+            state = State.OBSERVED
+        elif plan.via != HUMAN:
+            due = now
+            if plan.kind is ActionKind.ALERT:
+                payload = plan.payload
+                alert_id = open_alert(
+                    connection, now, payload["name"], one.claimed.mention.uri, payload["severity"], payload["summary"], payload
+                )
+        return {
+            "key": plan.key,
+            "kind": str(plan.kind),
+            "via": plan.via,
+            "state": str(state),
+            "mention_id": one.claimed.id,
+            "problem_id": board.problems[one.thread]["id"],
+            "alert_id": alert_id,
+            "after_id": None,
+            "reason": rows.clean(plan.reason),
+            "rule": plan.rule,
+            "payload": rows.clean_json(plan.payload),
+            "due_at": due,
+            "created_at": now,
+            "closed_at": closed,
+        }
+
+    # What the post did later
+
+    def due(self, now: datetime, *, limit: int) -> Due:
+        """What there is to do now, ids only."""
+        free = sa.or_(accounts.c.paused_until.is_(None), accounts.c.paused_until <= now)
+        ours = sa.and_(accounts.c.role == "source", free)
+        machine = sa.and_(actions.c.due_at <= now, actions.c.via != HUMAN)
+        with self._database.read() as connection:
+
+            def ids(statement: Any) -> tuple[Any, ...]:
+                return tuple(row[0] for row in connection.execute(statement.limit(limit)))
+
+            def pairs(state: State) -> tuple[tuple[int, str], ...]:
+                statement = sa.select(actions.c.id, actions.c.via).where(machine, actions.c.state == str(state))
+                return tuple((id_, via) for id_, via in connection.execute(statement.order_by(actions.c.due_at, actions.c.id).limit(limit)))
+
+            return Due(
+                polls=ids(sa.select(accounts.c.name).where(ours, accounts.c.due_at <= now)),
+                rescans=ids(sa.select(accounts.c.name).where(ours, accounts.c.rescan_at <= now)),
+                mentions=ids(sa.select(mentions.c.id).where(mentions.c.due_at <= now).order_by(mentions.c.due_at)),
+                actions=pairs(State.PLANNED),
+                doubts=pairs(State.DOUBT),
+                rereads=ids(sa.select(mentions.c.id).where(mentions.c.reread_at <= now).order_by(mentions.c.reread_at)),
+            )
+
+    def reread_due(self, now: datetime, limit: int) -> dict[str, list[tuple[int, str]]]:
+        """Mentions whose posts should be looked at again, as (id, remote id) by source."""
+        statement = (
+            sa.select(mentions.c.id, mentions.c.source, mentions.c.remote_id)
+            .where(mentions.c.reread_at <= now, mentions.c.deleted_at.is_(None))
+            .order_by(mentions.c.reread_at)
+            .limit(limit)
+        )
+        by_source: dict[str, list[tuple[int, str]]] = {}
+        with self._database.read() as connection:
+            for id_, source, remote_id in connection.execute(statement):
+                by_source.setdefault(source, []).append((id_, remote_id))
+        return by_source
+
+    def reread(self, source: str, found: Mapping[str, Item | None], now: datetime, *, last: timedelta, old: timedelta) -> list[int]:
+        """What a re-reading (or the stream) showed: edits and deletions. Returns ids of mentions that must be judged anew.
+
+        Open and week-old posts are looked at again after `last`, older ones after `old`.
+        """
+        changed: list[int] = []
+        if not found:
+            return changed
+        with self._database.write() as connection:
+            statement = (
+                sa.select(mentions, sightings.c.remote_id.label("seen_as"))
+                .join(sightings, sightings.c.mention_id == mentions.c.id)
+                .where(sightings.c.source == source, sightings.c.remote_id.in_(found))
+            )
+            for row in connection.execute(statement).mappings().all():
+                item = found[row["seen_as"]]
+                if item is None:
+                    if row["deleted_at"] is None:
+                        delete(connection, row, now=now)
+                    continue
+                again = now + (last if now - row["created_at"] < timedelta(days=7) or self._is_open(connection, row["id"]) else old)
+                connection.execute(sa.update(mentions).where(mentions.c.id == row["id"]).values(read_at=now, reread_at=again))
+                if item.mention is not None and differs(row, item.mention):
+                    revise(connection, row["id"], item, now=now, site=self._site)
+                    changed.append(row["id"])
+        return changed
+
+    def postpone_reread(self, ids: Sequence[int], due_at: datetime) -> None:
+        """These could not be read this time."""
+        if ids:
+            with self._database.write() as connection:
+                connection.execute(sa.update(mentions).where(mentions.c.id.in_(ids)).values(reread_at=due_at))
+
+    def _is_open(self, connection: Connection, mention_id: int) -> bool:
+        live = actions.c.state.in_([str(s) for s in (State.PLANNED, State.SENDING, State.DOUBT, State.PARKED, State.REJECTED)])
+        return connection.execute(sa.select(actions.c.id).where(actions.c.mention_id == mention_id, live).limit(1)).first() is not None
+
+
+class _Board:
+    """What a batch of verdicts is decided against: its problems with their tickets, and actions that are already there."""
+
+    def __init__(self, site: str, now: datetime) -> None:
+        self.site = site
+        self.now = now
+        self.problems: dict[str, dict[str, Any]] = {}
+        self.tickets: dict[int, RowMapping] = {}
+        self.planned: set[int] = set()
+        self.actions: dict[int, list[RowMapping]] = {}
+
+    @classmethod
+    def load(cls, connection: Connection, judged: Sequence[Judged], site: str, now: datetime) -> _Board:
+        board = cls(site, now)
+        threads = sorted({one.thread for one in judged})
+        connection.execute(insert(connection, problems).on_conflict_do_nothing(), [{"thread": t, "created_at": now} for t in threads])
+        locked = sa.select(problems).where(problems.c.thread.in_(threads)).order_by(problems.c.id).with_for_update()
+        for row in connection.execute(locked).mappings():
+            board.problems[row["thread"]] = dict(row)
+        ids = [row["id"] for row in board.problems.values()]
+        kind = actions.c.kind == ActionKind.TICKET
+        for action in connection.execute(sa.select(actions).where(actions.c.problem_id.in_(ids), kind)).mappings():
+            board.tickets[action["problem_id"]] = action
+            if action["state"] in LIVE:
+                board.planned.add(action["problem_id"])
+        for action in connection.execute(sa.select(actions).where(actions.c.mention_id.in_([one.claimed.id for one in judged]))).mappings():
+            board.actions.setdefault(action["mention_id"], []).append(action)
+        return board
+
+    def decide(self, one: Judged) -> Decision:
+        """Ask the rules, with the problem as it is now: a ticket that the batch has already planned counts."""
+        row = self.problems[one.thread]
+        ticket = self.tickets.get(row["id"])
+        problem = Problem(row["id"], row["thread"], rows.to_ticket(row["ticket_id"], row["ticket"]), row["id"] in self.planned)
+        if ticket is not None and ticket["mention_id"] == one.claimed.id:
+            problem = replace(problem, ticket=None, ticket_planned=False)  # judged anew: it is still the report that the ticket is made of
+        decision = one.decide(problem)
+        if any(plan.kind is ActionKind.TICKET for plan in decision.plans):
+            self.planned.add(row["id"])
+        return decision
+
+    def withdraw_stale(self, connection: Connection, one: Judged, decision: Decision) -> None:
+        """Take back what an earlier verdict asked for and this one does not; reopen a task whose text changed."""
+        wanted = {plan.key for plan in decision.plans}
+        for action in self.actions.get(one.claimed.id, ()):
+            if not action["rule"] or action["kind"] == ActionKind.REPLY:
+                continue
+            if action["key"] not in wanted:
+                if action["state"] != State.PLANNED:
+                    continue
+                if action["kind"] == ActionKind.TICKET:
+                    withdraw_ticket(connection, action["id"], self.now, "the post was judged anew")
+                else:
+                    cancel(connection, action["id"], self.now, "the post was judged anew")
+            elif action["via"] == HUMAN and action["state"] == State.PLANNED:
+                plan = next(plan for plan in decision.plans if plan.key == action["key"])
+                values = {"reason": rows.clean(plan.reason), "rule": plan.rule, "payload": rows.clean_json(plan.payload)}
+                connection.execute(sa.update(actions).where(actions.c.id == action["id"]).values(values))
+
+    def revive(self, connection: Connection, one: Judged, plan: Plan) -> bool:
+        """A cancelled action that is asked for again, by a later report of the problem or a later verdict on the same post."""
+        if plan.kind is ActionKind.TICKET:
+            old = self.tickets.get(self.problems[one.thread]["id"])
+            if old is not None and old["key"] != ticket_key(self.site, self.problems[one.thread]["id"]):
+                old = None
+        else:
+            old = next((action for action in self.actions.get(one.claimed.id, ()) if action["key"] == plan.key), None)
+        if old is None or old["state"] != State.CANCELLED:
+            return False
+        values = {
+            "state": str(State.PLANNED),
+            "mention_id": one.claimed.id,
+            "due_at": None if plan.via == HUMAN else self.now,
+            "reason": rows.clean(plan.reason),
+            "rule": plan.rule,
+            "payload": rows.clean_json(plan.payload),
+            "error": "",
+            "closed_at": None,
+            "closed_by": "",
+        }
+        statement = sa.update(actions).where(actions.c.id == old["id"], actions.c.state == str(State.CANCELLED))
+        connection.execute(statement.values(values))
+        add_audit(connection, self.now, "triage", "planned again", mention_id=one.claimed.id, action_id=old["id"], detail=plan.reason)
+        return True
+
+
+def _text(item: Item) -> str:
+    return rows.clean(item.mention.text) if item.mention is not None else ""
+
+
+def _verdict_row(one: Judged, decision: Decision, now: datetime) -> dict[str, Any]:
+    row = rows.of_verdict(one.verdict)
+    row["data"] |= {"thread_why": one.thread_why, "rule": decision.rule, "reason": rows.clean(decision.reason)}
+    return row | {"mention_id": one.claimed.id, "revision": one.claimed.revision, "at": now}
+
+
+def differs(row: RowMapping, mention: Mention) -> bool:
+    """Whether what people read has changed: the text, the content warning, or who may see it."""
+    return (
+        row["text"] != rows.clean(mention.text)
+        or row["data"].get("warning", "") != rows.clean(mention.warning)
+        or ("visibility" in row and row["visibility"] != str(mention.visibility))
+    )
+
+
+def revise(connection: Connection, mention_id: int, item: Item, *, now: datetime, site: str) -> None:
+    """The post was edited: keep both texts, take back what was approved for the old one, and judge it anew."""
+    assert item.mention is not None
+    row = connection.execute(sa.select(mentions).where(mentions.c.id == mention_id).with_for_update()).mappings().one()
+    number = row["revision"] + 1
+    connection.execute(
+        sa.insert(revisions).values(mention_id=mention_id, number=number, raw=rows.pack(item.raw), text=_text(item), seen_at=now)
+    )
+    fresh = rows.of_mention(item.mention)
+    values = {name: fresh[name] for name in ("text", "visibility", "language", "data")}
+    connection.execute(
+        sa.update(mentions)
+        .where(mentions.c.id == mention_id)
+        .values(values | {"revision": number, "due_at": now, "attempt": 0, "read_at": now})
+    )
+    add_audit(connection, now, row["author"], "edited the post", mention_id=mention_id, detail=f"revision {number}")
+    mine = connection.execute(sa.select(actions).where(actions.c.mention_id == mention_id)).mappings().all()
+    for action in mine:
+        if action["kind"] == ActionKind.REPLY and action["state"] == State.PLANNED:
+            cancel(connection, action["id"], now, "the post was edited after the answer was approved")
+            _reopen(connection, action["payload"].get("task_id"), now, "the post was edited after the answer was approved")
+    filed = [a for a in mine if a["kind"] in (ActionKind.TICKET, ActionKind.COMMENT) and a["state"] == State.DONE]
+    if filed and not item.mention.visibility.is_private:
+        ticket = (
+            connection.execute(sa.select(actions).where(actions.c.problem_id == row["problem_id"], actions.c.kind == ActionKind.TICKET))
+            .mappings()
+            .first()
+        )
+        comment = {
+            "key": f"{site}/{row['uri']}/edited/{number}",
+            "kind": str(ActionKind.COMMENT),
+            "via": filed[0]["via"],
+            "state": str(State.PLANNED),
+            "mention_id": mention_id,
+            "problem_id": row["problem_id"],
+            "after_id": ticket["id"] if ticket else None,
+            "reason": "the post was edited after it was filed",
+            "rule": "",
+            "payload": {"what": "edited"},
+            "due_at": now,
+            "created_at": now,
+        }
+        connection.execute(insert(connection, actions).on_conflict_do_nothing(), [comment])
+
+
+def _reopen(connection: Connection, task_id: int | None, now: datetime, why: str) -> None:
+    if task_id is None:
+        return
+    statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state.in_([str(State.DONE), str(State.CANCELLED)]))
+    connection.execute(statement.values(state=str(State.PLANNED), closed_at=None, closed_by="", error=why))
+    add_audit(connection, now, "triage", "reopened the task", action_id=task_id, detail=why)
+
+
+def delete(connection: Connection, row: RowMapping, *, now: datetime) -> None:
+    """The post is gone: nothing that was planned for it is sent any more. What was filed stays."""
+    connection.execute(sa.update(mentions).where(mentions.c.id == row["id"]).values(deleted_at=now, due_at=None, reread_at=None))
+    add_audit(connection, now, row["author"], "deleted the post", mention_id=row["id"])
+    planned = sa.select(actions.c.id, actions.c.kind).where(actions.c.mention_id == row["id"], actions.c.state == str(State.PLANNED))
+    for action_id, kind in connection.execute(planned).all():
+        if kind == ActionKind.TICKET:
+            withdraw_ticket(connection, action_id, now, "the post was deleted by its author")
+        elif kind != ActionKind.ALERT:  # a security report that disappears is all the more a matter for a person
+            cancel(connection, action_id, now, "the post was deleted by its author")

@@ -1,0 +1,8 @@
+"""What alembic runs: `Database.migrate` hands over its connection, within its transaction."""
+
+from alembic import context
+
+from triage.store.schema import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
+context.run_migrations()

@@ -1,0 +1,604 @@
+"""What goes out: claiming an action, writing down how it ended, doubt, and the people's word on it.
+
+Every change of state is one `UPDATE … WHERE id=? AND state=? AND attempt=?`, checked by its row count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from triage.delivery import Move, pause_seconds
+from triage.errors import UserError
+from triage.mention import HUMAN, ActionKind, Receipt, State, Ticket, Work
+from triage.store import rows
+from triage.store.database import Database, insert
+from triage.store.owners import Owners
+from triage.store.schema import accounts, actions, alerts, attempts, audit, mentions, meta, problems, sightings, verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An action that may be due, before it is claimed."""
+
+    id: int
+    kind: ActionKind
+    via: str
+    source: str | None
+    remote_id: str | None
+    mention_id: int | None
+    read_at: datetime | None
+
+
+class Outbox:
+    """Actions from plan to receipt. `brake` is how many tickets an hour a source may cause (by name; `""` for all others)."""
+
+    def __init__(
+        self, database: Database, owners: Owners, *, site: str, notifiers: Sequence[str], observe: bool, brake: Mapping[str, int]
+    ) -> None:
+        self._database = database
+        self._owners = owners
+        self._site = site
+        self._notifiers = tuple(notifiers)
+        self._observe = observe
+        self._brake = dict(brake)
+        self._in_flight: set[int] = set()
+        self._guard = Lock()
+        self._secret = b""
+
+    # Claiming and finishing
+
+    def pending(self, ids: Sequence[int]) -> list[Pending]:
+        """These actions, in order, as far as they are still planned."""
+        statement = (
+            sa.select(
+                actions.c.id,
+                actions.c.kind,
+                actions.c.via,
+                mentions.c.source,
+                mentions.c.remote_id,
+                actions.c.mention_id,
+                mentions.c.read_at,
+            )
+            .outerjoin(mentions, mentions.c.id == actions.c.mention_id)
+            .where(actions.c.id.in_(ids), actions.c.state == str(State.PLANNED), actions.c.via != HUMAN)
+            .order_by(actions.c.id)
+        )
+        with self._database.read() as connection:
+            return [Pending(id_, ActionKind(kind), *rest) for id_, kind, *rest in connection.execute(statement)]
+
+    def claim(self, action_id: int, now: datetime) -> Work | None:
+        """Write down the intent and count the attempt; None when it is not ours to do, not due, paused, or held by the brake."""
+        me = self._owners.me(now)
+        with self._guard:
+            if action_id in self._in_flight:
+                return None
+            self._in_flight.add(action_id)
+        work = None
+        try:
+            with self._database.write() as connection:
+                work = self._claim(connection, action_id, me, now)
+        finally:
+            if work is None:
+                self.let_go(action_id)
+        return work
+
+    def _claim(self, connection: Connection, action_id: int, me: str, now: datetime) -> Work | None:
+        row = connection.execute(sa.select(actions).where(actions.c.id == action_id).with_for_update()).mappings().first()
+        if row is None or row["state"] != State.PLANNED or row["via"] == HUMAN or row["due_at"] is None or row["due_at"] > now:
+            return None
+        if row["after_id"] is not None and not self._is_done(connection, row["after_id"]):
+            connection.execute(sa.update(actions).where(actions.c.id == action_id).values(due_at=None))
+            return None
+        paused = self._paused_until(connection, row["via"], now)
+        if paused is not None:
+            connection.execute(sa.update(actions).where(actions.c.id == action_id).values(due_at=paused))
+            return None
+        if self._observe and row["kind"] != ActionKind.TASK:
+            connection.execute(sa.update(actions).where(actions.c.id == action_id).values(state=str(State.OBSERVED), due_at=None))
+            return None
+        released = row["payload"].get("released", False)  # a person's word lets it pass
+        if row["kind"] == ActionKind.TICKET and row["first_intent_at"] is None and not released and self._braked(connection, row, now):
+            return None
+        changed = connection.execute(
+            sa.update(actions)
+            .where(actions.c.id == action_id, actions.c.state == str(State.PLANNED), actions.c.attempt == row["attempt"])
+            .values(
+                state=str(State.SENDING),
+                attempt=row["attempt"] + 1,
+                owner=me,
+                intent_at=now,
+                first_intent_at=sa.func.coalesce(actions.c.first_intent_at, now),
+                due_at=None,
+                unknown_at=None,
+                looks=0,
+            )
+        )
+        if changed.rowcount != 1:
+            return None
+        connection.execute(sa.insert(attempts).values(action_id=action_id, number=row["attempt"] + 1, owner=me, started_at=now))
+        fresh = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
+        return self._work(connection, fresh)
+
+    def _is_done(self, connection: Connection, action_id: int) -> bool:
+        return connection.scalar(sa.select(actions.c.state).where(actions.c.id == action_id)) == State.DONE
+
+    def _paused_until(self, connection: Connection, via: str, now: datetime) -> datetime | None:
+        statement = sa.select(sa.func.max(accounts.c.paused_until)).where(accounts.c.name == via, accounts.c.paused_until > now)
+        until: datetime | None = connection.scalar(statement)
+        return until
+
+    def _braked(self, connection: Connection, row: RowMapping, now: datetime) -> bool:
+        source = connection.scalar(sa.select(mentions.c.source).where(mentions.c.id == row["mention_id"])) or ""
+        limit = self._brake.get(source, self._brake.get("", 30))
+        recent = (
+            sa.select(sa.func.count())
+            .select_from(actions.join(mentions, mentions.c.id == actions.c.mention_id))
+            .where(actions.c.kind == ActionKind.TICKET, actions.c.first_intent_at > now - timedelta(hours=1), mentions.c.source == source)
+        )
+        if (connection.scalar(recent) or 0) < limit:
+            return False
+        why = f"the brake: {source} has caused {limit} tickets within the hour"
+        connection.execute(sa.update(actions).where(actions.c.id == row["id"]).values(state=str(State.PARKED), due_at=None, error=why))
+        add_audit(connection, now, "triage", "parked", mention_id=row["mention_id"], action_id=row["id"], detail=why)
+        summary = f"{source} has caused {limit} tickets within an hour; further ones are parked. Look at them: triage queue; release one: triage retry ACTION"
+        self._raise(connection, now, "Brake", source, "critical", summary, {})
+        return True
+
+    def _work(self, connection: Connection, row: RowMapping) -> Work:
+        mention = verdict = problem = previous = None
+        payload = dict(row["payload"])
+        if row["mention_id"] is not None:
+            found = connection.execute(sa.select(mentions).where(mentions.c.id == row["mention_id"])).mappings().one()
+            seen = connection.scalar(
+                sa.select(sightings.c.remote_id)
+                .where(sightings.c.mention_id == row["mention_id"], sightings.c.source == row["via"])
+                .limit(1)
+            )
+            mention = rows.to_mention(found, source=row["via"] if seen else None, remote_id=seen)
+            payload["mention_id"] = row["mention_id"]
+            last = sa.select(verdicts).where(verdicts.c.mention_id == row["mention_id"]).order_by(verdicts.c.id.desc()).limit(1)
+            judged = connection.execute(last).mappings().first()
+            verdict = rows.to_verdict(judged) if judged else None
+        if row["problem_id"] is not None:
+            problem = rows.to_problem(connection.execute(sa.select(problems).where(problems.c.id == row["problem_id"])).mappings().one())
+        if row["after_id"] is not None:
+            before = connection.execute(sa.select(actions).where(actions.c.id == row["after_id"])).mappings().one()
+            previous = Receipt(before["remote_id"] or "", before["remote_key"], before["url"])
+        if row["alert_id"] is not None:
+            alert = connection.execute(sa.select(alerts).where(alerts.c.id == row["alert_id"])).mappings().one()
+            payload |= {
+                "name": alert["name"],
+                "severity": alert["severity"],
+                "summary": alert["summary"],
+                "open": alert["closed_at"] is None,
+            }
+            payload |= {"labels": alert["data"].get("labels", {}), "url": alert["data"].get("url", ""), "opened_at": alert["opened_at"]}
+            payload |= {"closed_at": alert["closed_at"]}
+        return Work(
+            action_id=row["id"],
+            key=row["key"],
+            marker=self.marker(row["key"], connection),
+            kind=ActionKind(row["kind"]),
+            via=row["via"],
+            attempt=row["attempt"],
+            intent_at=row["intent_at"],
+            first_intent_at=row["first_intent_at"],
+            reason=row["reason"],
+            mention=mention,
+            verdict=verdict,
+            problem=problem,
+            previous=previous,
+            payload=payload,
+        )
+
+    def finish(self, work: Work, move: Move, now: datetime) -> bool:
+        """Write down how an attempt ended, or what a look showed. False when the row has moved on without us."""
+        try:
+            with self._database.write() as connection:
+                return self._finish(connection, work, move, now)
+        finally:
+            self.let_go(work.action_id)
+
+    def _finish(self, connection: Connection, work: Work, move: Move, now: datetime) -> bool:
+        # A receipt for this very attempt is a fact, even when somebody has called the outcome unknown in the meantime.
+        where = [State.SENDING, State.DOUBT] if move.receipt is not None else [State.DOUBT if move.looked else State.SENDING]
+        values: dict[str, Any] = {
+            "state": str(move.state),
+            "due_at": move.due_at,
+            "error": rows.clean(move.why) if move.receipt is None else "",
+        }
+        if move.state is State.DOUBT:
+            if move.looked:
+                values["looks"] = actions.c.looks + 1
+            else:
+                values |= {"unknown_at": now, "looks": 0}
+        if move.retried:
+            values["retried"] = True
+        if move.receipt is not None:
+            receipt = move.receipt
+            values |= {
+                "remote_id": receipt.remote_id,
+                "remote_key": receipt.key,
+                "url": receipt.url,
+                "closed_at": now,
+                "closed_by": "triage",
+            }
+        statement = sa.update(actions).where(
+            actions.c.id == work.action_id, actions.c.attempt == work.attempt, actions.c.state.in_([str(state) for state in where])
+        )
+        if connection.execute(statement.values(values)).rowcount != 1:
+            return False
+        ended = sa.update(attempts).where(attempts.c.action_id == work.action_id, attempts.c.number == work.attempt)
+        connection.execute(ended.values(ended_at=now, outcome=str(move.state), detail=rows.clean(move.why)))
+        add_audit(
+            connection, now, "triage", f"{work.kind}: {move.state}", mention_id=_mention_id(work), action_id=work.action_id, detail=move.why
+        )
+        if move.state is State.DONE:
+            self._done(connection, work, move, now)
+        if move.pause:
+            self._pause(connection, work.via, move.why, now)
+        if move.alert and work.kind is not ActionKind.ALERT:
+            self._raise(
+                connection,
+                now,
+                "ActionStuck",
+                work.key,
+                "warning",
+                f"{work.kind} {work.action_id} is {move.state}: {move.alert}",
+                {"action": str(work.action_id)},
+            )
+        return True
+
+    def _done(self, connection: Connection, work: Work, move: Move, now: datetime) -> None:
+        receipt = move.receipt
+        if work.kind is ActionKind.TICKET and receipt is not None and work.problem is not None:
+            ticket = rows.of_ticket(Ticket(receipt.remote_id, receipt.key, receipt.url))
+            statement = sa.update(problems).where(problems.c.id == work.problem.id)
+            connection.execute(statement.values(tracker=work.via, ticket_id=receipt.remote_id, ticket=ticket))
+        waiting = sa.update(actions).where(
+            actions.c.after_id == work.action_id, actions.c.state == str(State.PLANNED), actions.c.via != HUMAN
+        )
+        connection.execute(waiting.values(due_at=now))
+        succeeded = sa.update(accounts).where(accounts.c.name == work.via)
+        connection.execute(succeeded.values(last_success_at=now, failures=0, last_error="", paused_until=None, paused_why=""))
+        self._clear(connection, now, "AccountPaused", work.via)
+        self._clear(connection, now, "ActionStuck", work.key)
+
+    def let_go(self, action_id: int) -> None:
+        """This process no longer works on it."""
+        with self._guard:
+            self._in_flight.discard(action_id)
+
+    def repeat_alert(self, work: Work, now: datetime, every: float | None) -> None:
+        """An alert was delivered: while it is open some notifiers want it again; once it is over it rests."""
+        with self._database.write() as connection:
+            still_open = (
+                sa.select(alerts.c.closed_at.is_(None))
+                .join(actions, actions.c.alert_id == alerts.c.id)
+                .where(actions.c.id == work.action_id)
+            )
+            is_open = bool(connection.scalar(still_open))
+            resolved_since = not is_open and work.payload.get("open", False)
+            if (is_open and every is not None) or resolved_since:
+                due = now if resolved_since else now + timedelta(seconds=every or 0.0)
+                statement = sa.update(actions).where(actions.c.id == work.action_id, actions.c.state == str(State.DONE))
+                connection.execute(statement.values(state=str(State.PLANNED), due_at=due))
+
+    # Doubt
+
+    def orphans(self, now: datetime) -> list[int]:
+        """Actions whose sender is dead, or that this process sent and forgot: their outcome is unknown from now on."""
+        me = self._owners.me(now)
+        with self._database.read() as connection:
+            statement = sa.select(actions.c.id, actions.c.owner, actions.c.attempt, actions.c.kind).where(
+                actions.c.state == str(State.SENDING)
+            )
+            sending = connection.execute(statement).all()
+        alive: dict[str, bool] = {}
+        lost: list[int] = []
+        for action_id, owner, attempt, kind in sending:
+            if owner == me:
+                with self._guard:
+                    gone = action_id not in self._in_flight
+            else:
+                if owner not in alive:
+                    alive[owner] = self._owners.is_alive(owner)
+                gone = not alive[owner]
+            if gone and self._orphan(action_id, attempt, ActionKind(kind), now):
+                lost.append(action_id)
+        return lost
+
+    def _orphan(self, action_id: int, attempt: int, kind: ActionKind, now: datetime) -> bool:
+        why = "the process that sent it ended before it could write down the outcome"
+        is_alert = kind is ActionKind.ALERT  # doubt means send again
+        values = {
+            "state": str(State.PLANNED if is_alert else State.DOUBT),
+            "unknown_at": None if is_alert else now,
+            "due_at": now,
+            "looks": 0,
+            "error": why,
+        }
+        with self._database.write() as connection:
+            statement = sa.update(actions).where(
+                actions.c.id == action_id, actions.c.state == str(State.SENDING), actions.c.attempt == attempt
+            )
+            if connection.execute(statement.values(values)).rowcount != 1:
+                return False
+            add_audit(connection, now, "triage", f"{kind}: {values['state']}", action_id=action_id, detail=why)
+        return True
+
+    def claim_look(self, action_id: int, now: datetime, seconds: float) -> tuple[Work, RowMapping] | None:
+        """Take a doubt that is due for a look; nobody else looks for `seconds`."""
+        with self._database.write() as connection:
+            due = sa.and_(actions.c.id == action_id, actions.c.state == str(State.DOUBT), actions.c.due_at <= now)
+            if connection.execute(sa.update(actions).where(due).values(due_at=now + timedelta(seconds=seconds))).rowcount != 1:
+                return None
+            row = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
+            return self._work(connection, row), row
+
+    def postpone(self, action_id: int, state: State, due_at: datetime) -> None:
+        """It could not be worked on (or looked at) now, through no fault of its own."""
+        with self._database.write() as connection:
+            statement = sa.update(actions).where(actions.c.id == action_id, actions.c.state == str(state))
+            connection.execute(statement.values(due_at=due_at))
+
+    # Accounts
+
+    def failed(self, role: str, name: str, why: str, now: datetime, *, pause: bool, after: float | None = None) -> int:
+        """A call to an account failed. `pause` leaves it alone for a while; `after` for that many seconds. Returns the failures in a row."""
+        with self._database.write() as connection:
+            connection.execute(insert(connection, accounts).values(name=name, role=role).on_conflict_do_nothing())
+            this = sa.and_(accounts.c.name == name, accounts.c.role == role)
+            connection.execute(sa.update(accounts).where(this).values(failures=accounts.c.failures + 1, last_error=rows.clean(why)))
+            if pause:
+                self._pause(connection, name, why, now)
+            elif after is not None:
+                connection.execute(
+                    sa.update(accounts).where(this).values(paused_until=now + timedelta(seconds=after), paused_why=rows.clean(why))
+                )
+            return int(connection.scalar(sa.select(accounts.c.failures).where(this)) or 0)
+
+    def succeeded(self, role: str, name: str, now: datetime) -> bool:
+        """A call to an account worked: whatever kept it is over. True when it had been failing."""
+        with self._database.write() as connection:
+            connection.execute(insert(connection, accounts).values(name=name, role=role).on_conflict_do_nothing())
+            this = sa.and_(accounts.c.name == name, accounts.c.role == role)
+            was_failing = bool(connection.scalar(sa.select(accounts.c.failures).where(this)))
+            connection.execute(
+                sa.update(accounts).where(this).values(last_success_at=now, failures=0, last_error="", paused_until=None, paused_why="")
+            )
+            self._clear(connection, now, "AccountPaused", name)
+            self._clear(connection, now, "SourceFailing", name)
+        return was_failing
+
+    def _pause(self, connection: Connection, name: str, why: str, now: datetime) -> None:
+        row = connection.execute(sa.select(accounts).where(accounts.c.name == name)).mappings().first()
+        refusals = (row["failures"] if row else 0) or 1
+        until = now + timedelta(seconds=pause_seconds(refusals))
+        if row is None:
+            connection.execute(sa.insert(accounts).values(name=name, role="tracker", failures=1))
+        statement = sa.update(accounts).where(accounts.c.name == name)
+        connection.execute(statement.values(paused_until=until, paused_why=rows.clean(why), last_error=rows.clean(why)))
+        summary = f"{name} refuses us and rests until {until:%H:%M} UTC: {why}. Renew its token, then: triage doctor"
+        self._raise(connection, now, "AccountPaused", name, "critical", summary, {"account": name})
+
+    def unpause(self, now: datetime) -> None:
+        """Forget all pauses, as a restart with a new token wants it."""
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(accounts).where(accounts.c.paused_until.is_not(None)).values(paused_until=None, paused_why="", failures=0)
+            )
+            freed = sa.update(actions).where(
+                actions.c.state == str(State.PLANNED),
+                actions.c.via != HUMAN,
+                actions.c.due_at > now,
+                actions.c.kind != str(ActionKind.ALERT),
+            )
+            connection.execute(freed.values(due_at=now))
+
+    # Alerts of the service itself
+
+    def raise_alert(self, now: datetime, name: str, subject: str, severity: str, summary: str) -> None:
+        """Tell the people on call, once while it lasts."""
+        with self._database.write() as connection:
+            self._raise(connection, now, name, subject, severity, summary, {})
+
+    def clear_alert(self, now: datetime, name: str, subject: str) -> None:
+        """It is over."""
+        with self._database.write() as connection:
+            self._clear(connection, now, name, subject)
+
+    def _raise(
+        self, connection: Connection, now: datetime, name: str, subject: str, severity: str, summary: str, labels: dict[str, str]
+    ) -> None:
+        known = connection.scalar(
+            sa.select(alerts.c.id).where(alerts.c.name == name, alerts.c.subject == subject, alerts.c.closed_at.is_(None))
+        )
+        if known is not None:
+            return
+        alert_id = open_alert(connection, now, name, subject, severity, summary, {"labels": labels})
+        add_audit(connection, now, "triage", f"alert {name}", detail=summary)
+        for notifier in self._notifiers:
+            row = {
+                "key": f"{self._site}/alert/{alert_id}/{notifier}",
+                "kind": str(ActionKind.ALERT),
+                "via": notifier,
+                "state": str(State.OBSERVED if self._observe else State.PLANNED),
+                "alert_id": alert_id,
+                "reason": rows.clean(summary),
+                "rule": "",
+                "payload": {},
+                "due_at": None if self._observe else now,
+                "created_at": now,
+            }
+            connection.execute(insert(connection, actions).on_conflict_do_nothing(), [row])
+
+    def _clear(self, connection: Connection, now: datetime, name: str, subject: str) -> None:
+        open_ = sa.select(alerts.c.id).where(alerts.c.name == name, alerts.c.subject == subject, alerts.c.closed_at.is_(None))
+        for (alert_id,) in connection.execute(open_).all():
+            close_alert(connection, now, alert_id)
+
+    # Markers
+
+    def marker(self, key: str, connection: Connection | None = None) -> str:
+        """What the far side carries for this key: nobody without the install's secret can make one up."""
+        return hmac.new(self.secret(connection), key.encode(), hashlib.sha256).hexdigest()[:20]
+
+    def secret(self, connection: Connection | None = None) -> bytes:
+        """The install's secret, made at the first use and kept in the store, so that it is part of every backup."""
+        if not self._secret:
+            if connection is not None:
+                self._secret = self._load_secret(connection)
+            else:
+                with self._database.write() as own:
+                    self._secret = self._load_secret(own)
+        return self._secret
+
+    def _load_secret(self, connection: Connection) -> bytes:
+        connection.execute(insert(connection, meta).values(name="install_secret", value=secrets.token_hex(32)).on_conflict_do_nothing())
+        return bytes.fromhex(connection.scalar(sa.select(meta.c.value).where(meta.c.name == "install_secret")) or "")
+
+    # Tickets as the tracker shows them
+
+    def tickets_changed(self, tracker: str, changed: Iterable[Ticket], now: datetime) -> int:
+        """Read statuses, resolutions and fix versions back; returns how many differ from what we knew."""
+        count = 0
+        with self._database.write() as connection:
+            for ticket in changed:
+                # A person who said "it exists" gave its key; from now on we know its id too.
+                same = problems.c.ticket_id.in_([ticket.id, ticket.key])
+                known = connection.execute(sa.select(problems.c.id, problems.c.ticket).where(problems.c.tracker == tracker, same)).first()
+                data = rows.of_ticket(ticket)
+                if known is None or known.ticket == data:
+                    continue
+                connection.execute(sa.update(problems).where(problems.c.id == known.id).values(ticket_id=ticket.id, ticket=data))
+                filed = sa.select(actions.c.id, actions.c.mention_id).where(
+                    actions.c.problem_id == known.id, actions.c.kind == str(ActionKind.TICKET)
+                )
+                for action_id, mention_id in connection.execute(filed).all():
+                    words = f"{ticket.key} is {ticket.status or 'changed'}" + (f", {ticket.resolution}" if ticket.resolution else "")
+                    add_audit(connection, now, tracker, "ticket changed", mention_id=mention_id, action_id=action_id, detail=words)
+                count += 1
+        return count
+
+    def turn(self, name: str, now: datetime, every: timedelta) -> tuple[bool, datetime | None]:
+        """Whether it is time for something periodic, and when it was done last. Of several processes one gets the turn."""
+        with self._database.write() as connection:
+            old = connection.scalar(sa.select(meta.c.value).where(meta.c.name == name).with_for_update())
+            last = datetime.fromisoformat(old) if old else None
+            if last is not None and now - last < every:
+                return False, last
+            if old is None:
+                done = connection.execute(
+                    insert(connection, meta).values(name=name, value=now.isoformat()).on_conflict_do_nothing()
+                ).rowcount
+            else:
+                done = connection.execute(
+                    sa.update(meta).where(meta.c.name == name, meta.c.value == old).values(value=now.isoformat())
+                ).rowcount
+        return done == 1, last
+
+    def row(self, action_id: int) -> RowMapping:
+        """One action, whole; `UserError` when there is none."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().first()
+        if row is None:
+            raise UserError(f"there is no action {action_id}; triage queue and triage show list them")
+        return row
+
+
+def _mention_id(work: Work) -> int | None:
+    return work.payload.get("mention_id")
+
+
+def add_audit(
+    connection: Connection,
+    now: datetime,
+    who: str,
+    what: str,
+    *,
+    mention_id: int | None = None,
+    action_id: int | None = None,
+    detail: str = "",
+) -> None:
+    """One line of the trail that `triage show` prints."""
+    connection.execute(
+        sa.insert(audit).values(
+            at=now, who=rows.clean(who), what=what, mention_id=mention_id, action_id=action_id, detail=rows.clean(detail)
+        )
+    )
+
+
+def cancel(connection: Connection, action_id: int, now: datetime, why: str, by: str = "triage") -> bool:
+    """planned (or parked, rejected, observed by a person's word) → cancelled, with everything that waits for it."""
+    allowed = [str(s) for s in (State.PLANNED, State.PARKED, State.REJECTED, State.OBSERVED)]
+    statement = sa.update(actions).where(actions.c.id == action_id, actions.c.state.in_(allowed))
+    if (
+        connection.execute(
+            statement.values(state=str(State.CANCELLED), due_at=None, error=rows.clean(why), closed_at=now, closed_by=by)
+        ).rowcount
+        != 1
+    ):
+        return False
+    mention_id = connection.scalar(sa.select(actions.c.mention_id).where(actions.c.id == action_id))
+    add_audit(connection, now, by, "cancelled", mention_id=mention_id, action_id=action_id, detail=why)
+    for (waiting,) in connection.execute(sa.select(actions.c.id).where(actions.c.after_id == action_id)).all():
+        cancel(connection, waiting, now, why, by)
+    return True
+
+
+def withdraw_ticket(connection: Connection, action_id: int, now: datetime, why: str) -> None:
+    """A planned ticket loses its report. Another report of the same problem takes it over; without one it is cancelled."""
+    ticket = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
+    heirs = (
+        sa.select(actions)
+        .where(
+            actions.c.problem_id == ticket["problem_id"],
+            actions.c.kind == str(ActionKind.COMMENT),
+            actions.c.state == str(State.PLANNED),
+            actions.c.mention_id != ticket["mention_id"],
+        )
+        .order_by(actions.c.id)
+    )
+    heir = next((row for row in connection.execute(heirs).mappings().all() if row["payload"].get("what") == "report"), None)
+    if heir is None or ticket["state"] != State.PLANNED:
+        cancel(connection, action_id, now, why)
+        return
+    connection.execute(
+        sa.update(actions).where(actions.c.id == action_id).values(mention_id=heir["mention_id"], reason=heir["reason"], rule=heir["rule"])
+    )
+    connection.execute(sa.update(actions).where(actions.c.id == heir["id"]).values(after_id=None))
+    cancel(connection, heir["id"], now, "it became the ticket's own report")
+    add_audit(connection, now, "triage", "ticket passed to the next report", mention_id=heir["mention_id"], action_id=action_id, detail=why)
+
+
+def open_alert(connection: Connection, now: datetime, name: str, subject: str, severity: str, summary: str, data: Mapping[str, Any]) -> int:
+    """The open alert of this name and subject; a new one where there is none. Returns its id."""
+    row = {
+        "name": name,
+        "subject": subject,
+        "severity": severity,
+        "summary": rows.clean(summary),
+        "data": rows.clean_json({"labels": data.get("labels", {}), "url": data.get("url", "")}),
+        "opened_at": now,
+    }
+    connection.execute(insert(connection, alerts).on_conflict_do_nothing(), [row])
+    same = sa.select(alerts.c.id).where(alerts.c.name == name, alerts.c.subject == subject, alerts.c.closed_at.is_(None))
+    return int(connection.execute(same).scalar_one())
+
+
+def close_alert(connection: Connection, now: datetime, alert_id: int) -> None:
+    """It is over: every notifier that was told is told so."""
+    connection.execute(sa.update(alerts).where(alerts.c.id == alert_id, alerts.c.closed_at.is_(None)).values(closed_at=now))
+    told = sa.update(actions).where(actions.c.alert_id == alert_id, actions.c.state.in_([str(State.DONE), str(State.PLANNED)]))
+    connection.execute(told.values(state=str(State.PLANNED), due_at=now))

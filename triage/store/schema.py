@@ -1,0 +1,299 @@
+"""The tables. Times are aware and in UTC; JSON columns hold what is only shown or carried, never what is searched."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware time. SQLite keeps it as text that sorts, PostgreSQL as `timestamptz`."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """To the database; a naive time is a mistake of ours."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        value = value.astimezone(UTC)
+        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """From the database."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# What belongs to the installation as a whole: the install secret, the time of the last audit.
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+# Every source, tracker and notifier that we talk to: where we stand with it and how it is.
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, primary_key=True),  # source, tracker, notifier
+    sa.Column("started_at", Utc),  # a rescan looks no further back than this
+    sa.Column("cursor", sa.Text),
+    sa.Column("due_at", Utc),
+    sa.Column("rescan_at", Utc),
+    sa.Column("paused_until", Utc),
+    sa.Column("paused_why", sa.Text, nullable=False, server_default=""),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("last_success_at", Utc),
+    sa.Column("last_error", sa.Text, nullable=False, server_default=""),
+    sa.Column("held_back", sa.Integer),
+    sa.Column("late_found", sa.Integer, nullable=False, server_default="0"),
+)
+
+mentions = sa.Table(
+    "mentions",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("uri", sa.Text, nullable=False, unique=True),
+    sa.Column("platform", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("remote_id", sa.Text, nullable=False),
+    sa.Column("parent_id", sa.Text),
+    sa.Column("thread", sa.Text),
+    sa.Column("problem_id", Id, sa.ForeignKey("problems.id")),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("visibility", sa.Text, nullable=False),
+    sa.Column("language", sa.Text),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("stored_at", Utc, nullable=False),
+    sa.Column("read_at", Utc, nullable=False),
+    sa.Column("deleted_at", Utc),
+    sa.Column("quarantined", sa.Text),
+    sa.Column("observe", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("revision", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("due_at", Utc),
+    sa.Column("reread_at", Utc),
+)
+sa.Index(
+    "ix_mentions_due_at", mentions.c.due_at, sqlite_where=mentions.c.due_at.is_not(None), postgresql_where=mentions.c.due_at.is_not(None)
+)
+sa.Index(
+    "ix_mentions_reread_at",
+    mentions.c.reread_at,
+    sqlite_where=mentions.c.reread_at.is_not(None),
+    postgresql_where=mentions.c.reread_at.is_not(None),
+)
+sa.Index(
+    "ix_mentions_quarantined",
+    mentions.c.id,
+    sqlite_where=mentions.c.quarantined.is_not(None),
+    postgresql_where=mentions.c.quarantined.is_not(None),
+)
+sa.Index("ix_mentions_author", mentions.c.author, mentions.c.id)
+sa.Index("ix_mentions_problem_id", mentions.c.problem_id)
+sa.Index("ix_mentions_created_at", mentions.c.created_at)
+
+# Under which id each of our sources saw a mention. The first one answers it.
+sightings = sa.Table(
+    "sightings",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("remote_id", sa.Text, primary_key=True),
+    sa.Column("mention_id", Id, sa.ForeignKey("mentions.id"), nullable=False),
+    sa.Column("seen_at", Utc, nullable=False),
+)
+sa.Index("ix_sightings_mention_id", sightings.c.mention_id)
+
+# What a post was each time that it changed: the bytes as they came (zlib) and the text that we made of them.
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column("mention_id", Id, sa.ForeignKey("mentions.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("seen_at", Utc, nullable=False),
+)
+
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("mention_id", Id, sa.ForeignKey("mentions.id"), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("confidence", sa.Float, nullable=False),
+    sa.Column("sure", sa.Boolean, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("by_person", sa.Boolean, nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("at", Utc, nullable=False),
+)
+sa.Index("ix_verdicts_mention_id", verdicts.c.mention_id, verdicts.c.id)
+
+problems = sa.Table(
+    "problems",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("thread", sa.Text, nullable=False, unique=True),
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("tracker", sa.Text),
+    sa.Column("ticket_id", sa.Text),
+    sa.Column("ticket", sa.JSON),  # key, url, status, resolution, fix versions as last read
+)
+sa.Index("ix_problems_ticket", problems.c.tracker, problems.c.ticket_id)
+
+# One alert, from when it was raised until it is over. At most one of a name and subject is open.
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("summary", sa.Text, nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("opened_at", Utc, nullable=False),
+    sa.Column("closed_at", Utc),
+)
+sa.Index(
+    "uq_alerts_open",
+    alerts.c.name,
+    alerts.c.subject,
+    unique=True,
+    sqlite_where=alerts.c.closed_at.is_(None),
+    postgresql_where=alerts.c.closed_at.is_(None),
+)
+
+# The outbox and the human queue: one table. `due_at` is set while a machine has something to do with the row.
+actions = sa.Table(
+    "actions",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("via", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("mention_id", Id, sa.ForeignKey("mentions.id")),
+    sa.Column("problem_id", Id, sa.ForeignKey("problems.id")),
+    sa.Column("alert_id", Id, sa.ForeignKey("alerts.id")),
+    sa.Column("after_id", Id, sa.ForeignKey("actions.id")),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("payload", sa.JSON, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("due_at", Utc),
+    sa.Column("owner", sa.Text),
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("intent_at", Utc),
+    sa.Column("first_intent_at", Utc),
+    sa.Column("unknown_at", Utc),
+    sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("retried", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("remote_id", sa.Text),
+    sa.Column("remote_key", sa.Text, nullable=False, server_default=""),
+    sa.Column("url", sa.Text, nullable=False, server_default=""),
+    sa.Column("error", sa.Text, nullable=False, server_default=""),
+    sa.Column("closed_at", Utc),
+    sa.Column("closed_by", sa.Text, nullable=False, server_default=""),
+)
+sa.Index("ix_actions_due_at", actions.c.due_at, sqlite_where=actions.c.due_at.is_not(None), postgresql_where=actions.c.due_at.is_not(None))
+_open = actions.c.state.in_([sa.literal_column(f"'{s}'") for s in ("planned", "sending", "doubt", "rejected", "parked")])
+sa.Index("ix_actions_open", actions.c.state, actions.c.kind, actions.c.id, sqlite_where=_open, postgresql_where=_open)
+sa.Index("ix_actions_mention_id", actions.c.mention_id)
+sa.Index("ix_actions_problem_id", actions.c.problem_id)
+sa.Index(
+    "ix_actions_after_id",
+    actions.c.after_id,
+    sqlite_where=actions.c.after_id.is_not(None),
+    postgresql_where=actions.c.after_id.is_not(None),
+)
+sa.Index(
+    "ix_actions_alert_id",
+    actions.c.alert_id,
+    sqlite_where=actions.c.alert_id.is_not(None),
+    postgresql_where=actions.c.alert_id.is_not(None),
+)
+sa.Index(
+    "ix_actions_remote",
+    actions.c.via,
+    actions.c.remote_id,
+    sqlite_where=actions.c.remote_id.is_not(None),
+    postgresql_where=actions.c.remote_id.is_not(None),
+)
+sa.Index(
+    "ix_actions_intent",
+    actions.c.kind,
+    actions.c.first_intent_at,
+    sqlite_where=actions.c.first_intent_at.is_not(None),
+    postgresql_where=actions.c.first_intent_at.is_not(None),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("action_id", Id, sa.ForeignKey("actions.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("started_at", Utc, nullable=False),
+    sa.Column("ended_at", Utc),
+    sa.Column("outcome", sa.Text, nullable=False, server_default=""),
+    sa.Column("detail", sa.Text, nullable=False, server_default=""),
+)
+
+# Append-only: who did what, and why. `triage show` tells it in order.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("mention_id", Id),
+    sa.Column("action_id", Id),
+    sa.Column("detail", sa.Text, nullable=False, server_default=""),
+)
+sa.Index(
+    "ix_audit_mention_id",
+    audit.c.mention_id,
+    sqlite_where=audit.c.mention_id.is_not(None),
+    postgresql_where=audit.c.mention_id.is_not(None),
+)
+sa.Index(
+    "ix_audit_action_id", audit.c.action_id, sqlite_where=audit.c.action_id.is_not(None), postgresql_where=audit.c.action_id.is_not(None)
+)
+
+# The processes that claim work. Whether one is alive is asked of its lock, not of this table.
+owners = sa.Table(
+    "owners",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("started_at", Utc, nullable=False),
+    sa.Column("seen_at", Utc, nullable=False),
+)

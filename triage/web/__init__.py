@@ -1,0 +1,43 @@
+"""What a browser and a monitor ask for: /metrics, /healthz."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+
+from triage import metrics
+from triage.app import App
+from triage.errors import StoreError
+from triage.store import health
+
+
+def take_snapshot(app: App) -> metrics.Snapshot:
+    """The service now, as metrics and health see it."""
+    others = [("tracker", name) for name in app.trackers] + [("notifier", name) for name in app.notifiers]
+    return health.snapshot(app.store.database, app.clock.now(), mode=app.config.mode, sources=app.sources, others=others)
+
+
+def create(app: App) -> FastAPI:
+    """The web application of an `App`."""
+    web = FastAPI(title="triage", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @web.get("/metrics")
+    def _metrics() -> Response:
+        try:
+            return Response(metrics.render(take_snapshot(app)), media_type=metrics.CONTENT_TYPE)
+        except StoreError as error:
+            return Response(f"{error}\n", status_code=503, media_type="text/plain")
+
+    @web.get("/healthz")
+    def _healthz() -> JSONResponse:
+        try:
+            fine, told = metrics.health(take_snapshot(app))
+        except StoreError as error:
+            return JSONResponse({"status": "down", "reasons": ["store"], "detail": str(error)}, status_code=503)
+        return JSONResponse(told, status_code=200 if fine else 503)
+
+    @web.get("/", include_in_schema=False)
+    def _root() -> RedirectResponse:
+        return RedirectResponse("/healthz")
+
+    return web
