@@ -1,3 +1,18 @@
 """Fixtures for every tier. The servers are real processes or real sockets; each is started once a session where it can be shared."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
 pytest_plugins = ["tests.fixtures_sandbox", "tests.fixtures_services"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store, on each database in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/triage.db"
+    url: str = request.getfixturevalue("database")
+    return url

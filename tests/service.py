@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 from triage import config as configuration
 from triage import tasks
 from triage.app import App
-from triage.mention import Label, Mention, Verdict
-from triage.notifiers.memory import MemoryNotifier
+from triage.errors import RemoteError
+from triage.mention import Label, Mention, Receipt, Ticket, Verdict, Work
+from triage.notifiers.memory import Memory as MemoryNotifier
 from triage.pipeline import sweep
 from triage.platforms.memory import MemoryPlatform
 from triage.store import Store, health
 from triage.trackers.memory import Memory
+from triage.trackers.memory import Options as MemoryOptions
 
 CONFIG = """
 mode: {mode}
@@ -56,6 +59,46 @@ def judge(mention: Mention) -> Verdict:
     return Verdict(label, confidence, {str(x): confidence if x is label else rest for x in Label}, sure, "test", signals=signals)
 
 
+class FaultyTracker(Memory):
+    """The tracker in memory, that can be told to fail; it shows all changes, since its clock is not the test's."""
+
+    def __init__(self, name: str, options: MemoryOptions) -> None:
+        super().__init__(name, options)
+        self._failures: dict[str, list[tuple[RemoteError, bool]]] = {}
+
+    def fail(self, method: str, error: RemoteError, *, times: int = 1, after: bool = False) -> None:
+        """The next calls of `method` raise `error`; with `after` they are carried out all the same."""
+        self._failures.setdefault(method, []).extend([(error, after)] * times)
+
+    def heal(self) -> None:
+        """No more failures."""
+        self._failures.clear()
+
+    def double(self, key: str) -> None:
+        """The far side carries out the request of a ticket a second time."""
+        first = next(kept for kept in self.tickets if kept.key == key)
+        number = len(self.tickets) + 1
+        self.tickets.append(replace(first, id=str(20000 + number), key=f"MEM-{number}"))
+
+    def file(self, work: Work) -> Receipt:
+        return self._carry_out("file", super().file, work)
+
+    def update(self, work: Work) -> Receipt:
+        return self._carry_out("update", super().update, work)
+
+    def changed(self, since: datetime | None) -> Iterator[Ticket]:
+        return super().changed(None)
+
+    def _carry_out(self, method: str, call: Callable[[Work], Receipt], work: Work) -> Receipt:
+        failures = self._failures.get(method)
+        if not failures:
+            return call(work)
+        error, after = failures.pop(0)
+        if after:
+            call(work)
+        raise error
+
+
 class Service(App):
     """An `App` whose classifier is `judge`. `pass_` does everything that is due."""
 
@@ -74,9 +117,9 @@ class Service(App):
         return platform
 
     @property
-    def tickets(self) -> Memory:
+    def tickets(self) -> FaultyTracker:
         tracker = self.tracker("tickets")
-        assert isinstance(tracker, Memory)
+        assert isinstance(tracker, FaultyTracker)
         return tracker
 
     @property
@@ -108,6 +151,7 @@ def service(folder: Path, store: str, *, mode: str = "act", source: str = "", cl
     """A service on the store at `store`; with `started` its first poll has been made."""
     text = CONFIG.format(mode=mode, folder=folder, store=store, source=source)
     made = Service(configuration.parse(text, folder / "config.yaml", {}), clock=clock or TestClock())
+    made._made["trackers", "tickets"] = FaultyTracker("tickets", MemoryOptions())
     tasks.know_sources(made)
     if started:
         sweep.once(made)

@@ -7,7 +7,7 @@ The dialect is YAML's core schema. `no` is text (a language), `1:30` and `2024-0
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -55,39 +55,6 @@ def read(text: str, name: str) -> tuple[dict[str, Any], Places]:
     places: Places = {}
     data = _Plain(name, places).value(node, ())
     return data, places
-
-
-def fill(text: str, values: Mapping[Key, str]) -> str:
-    """`text` with the scalars at these keys replaced, everything else untouched: how `triage init` fills in the sample.
-
-    A key that `text` doesn't have, or that holds no scalar, is a `KeyError`.
-    """
-    root = _compose(text, "the sample")
-    spans = []
-    for key, value in values.items():
-        node = root
-        for part in key:
-            node = _child(node, part)
-        if not isinstance(node, yaml.ScalarNode):
-            raise KeyError(key)
-        spans.append((node.start_mark.index, node.end_mark.index, _quoted(value)))
-    for start, end, value in sorted(spans, reverse=True):
-        text = text[:start] + value + text[end:]
-    return text
-
-
-def _quoted(value: str) -> str:
-    return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=10**6).strip()
-
-
-def _child(node: yaml.Node | None, part: str | int) -> yaml.Node:
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if name.value == part:
-                return value  # type: ignore[no-any-return]
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-        return node.value[part]  # type: ignore[no-any-return]
-    raise KeyError(part)
 
 
 def _line(node: yaml.Node) -> int:

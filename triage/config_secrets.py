@@ -51,9 +51,7 @@ def fetch(pointer: Mapping[str, str], base: Path, env: Mapping[str, str]) -> Sec
         if value := env.get(name, "").strip():
             return Secret(value, pointer)
         if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):  # it may be the secret itself, so it is not repeated
-            return Secret(
-                "", pointer, "what stands after env: is no name of an environment variable that is set; write one such as ACME_TOKEN"
-            )
+            return Secret("", pointer, "what stands after env: names no variable that is set; write a name such as ACME_TOKEN")
         return Secret("", pointer, f"the environment variable {name} is not set; export it")
     path = absolute(pointer["file"], base)
     try:

@@ -59,8 +59,8 @@ class Snapshot:
     the oldest action in doubt became unknown; None where there is none. `open_tasks` is by label, or `none`; `actions`
     counts by kind and state; `verdicts` by label and model or person. `due_behind_seconds` tells how long the oldest
     due work is overdue. `brake_engaged` counts sources whose tickets are parked by the brake, `duplicates_found` the
-    problems that the audit found twice. `workers_alive` counts workers whose lock is held, `last_sweep_age_seconds`
-    is None if none ever swept. What is missing from a mapping is shown as 0.
+    problems that the audit found twice. `workers_alive` counts workers that gave a sign of life within the last two
+    minutes, `last_sweep_age_seconds` is None if none ever did. What is missing from a mapping is shown as 0.
     """
 
     sources: Mapping[str, SourceHealth] = field(default_factory=lambda: NOTHING)
@@ -197,7 +197,9 @@ SERIES: Mapping[str, Series] = {
     "triage_duplicate_tickets": Series(
         "Problems for which the audit found more than one ticket.", (), _one(lambda snapshot: snapshot.duplicates_found)
     ),
-    "triage_workers_alive": Series("Workers whose lock is held.", (), _one(lambda snapshot: snapshot.workers_alive)),
+    "triage_workers_alive": Series(
+        "Workers that gave a sign of life within the last two minutes.", (), _one(lambda snapshot: snapshot.workers_alive)
+    ),
     "triage_last_sweep_age_seconds": Series(
         "Seconds since a worker last noted that it sweeps; +Inf if none ever did.",
         (),
@@ -254,7 +256,7 @@ class Limits:
     """From when on something is wrong, in seconds. triage/ops/alerts.yml uses the same numbers."""
 
     source_silent: float = 600.0
-    sweep_stalled: float = 120.0
+    sweep_stalled: float = 60.0
     work_behind: float = 300.0
     doubt_stuck: float = 900.0
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from triage import config
-from triage.config import Connector, config_lines
+from triage import app, config, config_lines
+from triage.config import Connector
 from triage.errors import ConfigError
 from triage.mention import Label
 
@@ -48,6 +49,14 @@ def refusal(text: str, env: dict[str, str] | None = None) -> str:
     with pytest.raises(ConfigError) as caught:
         parse(text, env)
     return str(caught.value)
+
+
+def outcome(text: str) -> str:
+    """The mode that a text sets, or what it is refused with."""
+    try:
+        return parse(text).mode
+    except ConfigError as error:
+        return str(error).strip()
 
 
 def options_of(text: str, env: dict[str, str] | None = None) -> Any:
@@ -111,9 +120,7 @@ def test_what_is_no_config_file_at_all_is_refused_in_one_line(text: str, message
 
 def test_aliases_that_multiply_are_refused_before_they_fill_the_memory() -> None:
     """A file of ten lines can describe a billion values."""
-    text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
-        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
-    )
+    text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
     assert "multiply without end" in refusal(text)
 
 
@@ -166,7 +173,7 @@ RULE = "rules:\n  - name: one\n    then: {then}\n    reason: why\n    when: {whe
         ]),
         ("thresholds: {praise: .nan}\n", ["config.yaml:1: thresholds.praise: must be a number"]),
         ("store: mysql://host/db\n", ["config.yaml:1: store: must begin with sqlite:/// and name a file, or with postgresql://"]),
-        ("store: sqlite:///:memory:\n", ["config.yaml:1: store: must begin with sqlite:/// and name a file, or with postgresql://"]),
+        ("store: 'sqlite:///:memory:'\n", ["config.yaml:1: store: must begin with sqlite:/// and name a file, or with postgresql://"]),
         ("store: 5\n", ["config.yaml:1: store: must begin with sqlite:/// and name a file, or with postgresql://"]),
         (f"store: postgresql://me:{CANARY}@host/db\n", [
             "config.yaml:1: store: holds a password; put the address into DATABASE_URL, or write {env: NAME} or {file: PATH}"
@@ -252,32 +259,22 @@ def test_all_mistakes_are_told_at_once() -> None:
 @given(st.text(alphabet=st.sampled_from("modesitrul: \n-[]{}#&*!|>'\"%@,?~0.1é\t\x00"), max_size=60))
 def test_any_text_gives_a_config_or_a_config_error(text: str) -> None:
     """Whatever stands in the file, no other exception comes out."""
-    try:
-        assert parse(text).mode in ("observe", "act")
-    except ConfigError as error:
-        assert str(error).strip()
+    assert outcome(text)
 
 
-_values = st.recursive(
+INNER = ["env", "file", "platform", "every", "name", "when", "then", "reason", "label", "port", "min", "words"]
+TOP = ["mode", "site", "state", "store", "sources", "trackers", "rules", "web", "delivery", "model"]
+VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 10) | st.floats(allow_nan=True) | st.sampled_from(["task", "1s", "praise", "x", ""]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["env", "file", "platform", "every", "name", "when", "then", "reason", "label", "port", "min", "words"]), inner, max_size=3
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(INNER), inner, max_size=3),
     max_leaves=8,
 )
 
 
-@given(st.dictionaries(st.sampled_from(["mode", "site", "state", "store", "sources", "trackers", "rules", "web", "delivery", "model"]), _values))
+@given(st.dictionaries(st.sampled_from(TOP), VALUES))
 def test_any_value_at_any_key_gives_a_config_or_a_config_error(data: dict[str, Any]) -> None:
     """Right keys with wrong values are answered in words, too."""
-    import yaml
-
-    text = yaml.safe_dump(data)
-    try:
-        parse(text)
-    except ConfigError as error:
-        assert str(error).strip()
+    assert outcome(yaml.safe_dump(data))
 
 
 # Files
@@ -376,8 +373,7 @@ def test_a_pointer_that_leads_nowhere_is_named(tmp_path: Path) -> None:
 def test_a_token_that_was_pasted_as_a_variable_is_not_repeated() -> None:
     """`{env: the token itself}` is an easy mistake."""
     assert options_refusal(f"url: https://a\ntoken: {{env: {CANARY}}}") == [
-        "config.yaml:5: sources.acme.token: what stands after env: names no environment variable that is set; "
-        "write a name such as ACME_TOKEN"
+        "config.yaml:5: sources.acme.token: what stands after env: names no variable that is set; write a name such as ACME_TOKEN"
     ]
 
 
@@ -542,7 +538,9 @@ def test_a_mistake_in_the_environment_is_told_by_the_variables_name(variable: st
     assert refusal("mode: act\n", {variable: value}).splitlines() == [message, STEP]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("20s", 20), ("5m", 300), ("2h", 7200), ("7d", 604800), ("500ms", 0.5), ("1.5s", 1.5), (3, 3)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("20s", 20), ("5m", 300), ("2h", 7200), ("7d", 604800), ("500ms", 0.5), ("1.5s", 1.5), (3, 3)]
+)
 def test_durations_are_read_in_every_unit(text: Any, seconds: float) -> None:
     """A bare number is in seconds."""
     assert config.seconds(text) == seconds
@@ -591,19 +589,6 @@ def test_the_sample_shows_every_key_and_its_comments_tell_the_defaults() -> None
     assert data["state"] == ".state"
 
 
-def test_filling_in_the_sample_keeps_its_comments() -> None:
-    """Values are quoted, so that nothing in them can become YAML."""
-    hostile = 'https://"a": [b]\n#c'
-    filled = config_lines.fill(config.sample(), {("mode",): "act", ("sources", "acme", "url"): hostile, ("rules", 0, "name"): "first"})
-    read = parse(filled)
-    assert (read.mode, read.sources["acme"].options["url"], read.rules[0].name) == ("act", hostile, "first")
-    assert filled.count("#") == config.sample().count("#") + 1
-    with pytest.raises(KeyError):
-        config_lines.fill(config.sample(), {("sources", "nobody", "url"): "x"})
-    with pytest.raises(KeyError):
-        config_lines.fill(config.sample(), {("sources",): "x"})
-
-
 # The documentation
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
@@ -631,12 +616,41 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
+def documented() -> list[tuple[str, str, str]]:
+    """The rows of the tables in docs/configuration.md: key, default, meaning."""
+    return re.findall(r"(?m)^\| `([^`]+)` \| (.*?) *\| (.*) \|$", DOCS.read_text(encoding="utf-8"))
+
+
 def test_every_key_is_documented_and_nothing_else() -> None:
-    """The tables of docs/configuration.md hold each key, in order, with the words of the model."""
-    documented = re.findall(r"(?m)^\| `([^`]+)` \| (?:.*?) \| (.*) \|$", DOCS.read_text())
-    ours = [(key, text) for key, text in documented if ":" not in key]
+    """The tables hold each key, in order, with the words of the model."""
     wanted = [(key, text) for key, text in keys_of(config.Config) if not key.endswith("<label>")]
-    assert ours == wanted
+    assert [(key, text) for key, _, text in documented() if ": " not in key] == wanted
+
+
+def test_the_documented_defaults_are_the_real_ones() -> None:
+    """Writing each of them into a file changes nothing."""
+    written = [(key, value.strip("`")) for key, value, _ in documented() if value.startswith("`") and re.fullmatch(r"\w+(\.\w+)?", key)]
+    assert len(written) > 15
+    lines: dict[str, list[str]] = {}
+    for key, value in written:
+        section, _, inner = key.rpartition(".")
+        lines.setdefault(section, []).append(f"{inner}: {value}\n")
+    text = "".join(lines.pop("")) + "".join(f"{section}:\n" + "".join(f"  {line}" for line in rows) for section, rows in lines.items())
+    assert parse(text).model_dump() == parse("log: {level: info}\n").model_dump()
+
+
+def test_every_option_of_every_connector_is_documented() -> None:
+    """The tables of docs/configuration.md hold each option, with the words of its manifest's model; a new connector adds its rows."""
+    rows = {(key, text) for key, _, text in documented() if ": " in key}
+    wanted = {
+        (f"{config.ROLES[section]} {name}: {key}", field.description)
+        for section, kind in (("sources", "platforms"), ("trackers", "trackers"), ("notifiers", "notifiers"))
+        for name in app.names(kind)
+        for key, field in app.manifest(kind, name).options.model_fields.items()
+    }
+    missing = "\n".join(sorted(f"| `{key}` | | {text} |" for key, text in wanted - rows))
+    assert not wanted - rows, f"add these rows:\n{missing}"
+    assert not rows - wanted, "these rows belong to no option"
 
 
 def test_every_signal_can_be_asked_for_by_a_rule() -> None:

@@ -91,9 +91,11 @@ def test_recorded_groups_are_understood() -> None:
     whole = [item_of_notification(one, US) for one in notifications_of_groups({"notification_groups": groups, "statuses": posts})]
     torn = [item_of_notification(one, US) for one in notifications_of_groups({"notification_groups": groups, "statuses": []})]
     assert all(said_once(item) for item in whole + torn)
-    wanted = sum(group["type"] == "mention" for group in groups)
-    assert sum(item.mention is not None for item in whole) == wanted > 40
+    wanted = sum(group["type"] == "mention" and group["status_id"] is not None for group in groups)
+    gone = sum(group["type"] == "mention" and group["status_id"] is None for group in groups)
+    assert sum(item.mention is not None for item in whole) == wanted > 10
     assert sum("missing from the answer" in item.broken for item in torn) == wanted
+    assert sum("gone before we read it" in item.set_aside for item in whole) == gone > 10
 
 
 def test_a_whole_post_becomes_a_whole_mention() -> None:

@@ -33,19 +33,38 @@ _WORDS = {
         ne pas plus jamais rien aucun aucune sans ni nicht kein keine keinen keiner nie nichts ohne nix
         no nunca nada ningún ninguna sin tampoco não sem non niente mai niet geen
     """,
-    "fails": """
-        error errors fail fails failed failing failure crash crashes crashed crashing broken broke breaks bug bugs buggy glitch
-        wrong incorrect missing empty blank stuck hang hangs hanging freeze freezes frozen froze stops stopped dead dies died
-        refuses ignores ignored ignoring forgets forgot lost loses vanished disappeared disappears gone corrupt corrupted garbage
-        garbled duplicate duplicated twice drops dropped dropping reset resets timeout timeouts times leak leaks regression
-        panic panicked segfault exception traceback invalid unexpected unable impossible rejected rejects returns shows
-        erreur erreurs plante plantage planté bogue cassé cassée marche fonctionne bloqué bloque vide disparu disparaît perdu
-        faux fausse manque boucle refuse fige figé régression échoue
-        fehler kaputt abgestürzt absturz stürzt hängt falsch fehlt fehlen leer weg verschwunden verschwindet verloren bricht
-        funktioniert geht streikt doppelt abbruch ignoriert bleibt spinnt
-        fallo falla fallan fallos roto rota rompe rompió cuelga colgado vacío vacía vacías desaparece desaparecido desapareció
-        perdido mal duplica duplicado cierra carga sale funciona bloquea errores
-        erro falha quebrou travou errore crasha fout kapot werkt
+    "breaks": """
+        bug bugs buggy glitch glitches glitchy crash crashes crashed crashing freeze freezes freezing frozen froze error errors broken broke breaks fail fails
+        failed failing failure failures hang hangs hanging stuck regression segfault exception traceback panic panicked unusable timeout timeouts corrupt
+        corrupted unable malfunction
+        bogue bogues bug bugs plante plantage plantages planté erreur erreurs panne cassé cassée bloqué régression fige figé buggé
+        fehler absturz abstürze abgestürzt stürzt kaputt hängt funktioniert streikt spinnt defekt abbruch
+        fallo fallos falla fallan error errores cuelga colgado roto rota rompe rompió bloquea bloqueado bug bugs
+        erro erros falha quebrou travou errore errori crasha fout fouten kapot bug
+    """,
+    "goes wrong": """
+        wrong incorrect incorrectly missing empty blank stops stopped dead dies died refuses ignores ignored ignoring forgets forgot lost loses losing vanished
+        disappeared disappears gone garbage garbled duplicate duplicated twice drops dropped dropping reset resets leak leaks invalid unexpected impossible
+        rejected rejects returns shows nothing instead weird strange slow slower lag laggy drains random overwrites overwritten wiped deleted black
+        vide disparu disparaît perdu perdus faux fausse manque boucle refuse échoue marche fonctionne impossible doublon lent
+        falsch fehlt fehlen leer weg verschwunden verschwindet verloren bricht geht doppelt ignoriert bleibt zeigt langsam plötzlich
+        vacío vacía vacías desaparece desaparecido desapareció perdido mal duplica duplicado cierra carga sale funciona llega imposible lento
+        werkt
+    """,
+    "blames": """
+        bad terrible awful horrible worst worse annoying annoyed annoys frustrating frustrated frustration disappointed disappointing disappointment useless sucks
+        poor poorly lame hate hated angry sad sadly unfortunately pity nightmare ridiculous unacceptable joke pathetic mess waste garbage ugh argh
+        nul nulle mauvais mauvaise décevant déçu déçue dommage horrible lent pénible agaçant catastrophe pire honte ras-le-bol
+        schlecht schlechter leider schade nervt nervig ärgerlich enttäuscht enttäuschend mies katastrophe furchtbar schlimm frechheit
+        malo mala pésimo pésima peor decepción decepcionado lástima fatal horrible vergüenza asco desastre
+    """,
+    "turns": """
+        but however except although though yet unfortunately otherwise mais sauf pourtant cependant malheureusement hormis aber jedoch leider außer dennoch
+        pero aunque excepto salvo mas porém però ma maar
+    """,
+    "mends": """
+        fix fixed fixing fixes repair resolve resolved solve solved corrigez corriger corrigé réparez réparer résolu behebt beheben behoben repariert
+        arreglad arreglen arreglar arreglado solucionen solucionar
     """,
     "changes": """
         since after update updated updating upgrade upgraded upgrading yesterday today tonight morning suddenly anymore again
@@ -184,6 +203,15 @@ _SHAPES = {
     "glad": ((), re.compile("[❤♥💚💙💜🧡💛😍🥰🎉👏🙌👍🤩😊🙏💯🚀✨🥳😀😁😘]|<3|:-?\\)|:D")),
     "sad": ((), re.compile("[😡🤬😠😤😭😢👎🙄😩😫💀🤦🔥🙃]|:-?\\(|:/(?!/)")),
 }
+# "can't open" tells of a defect; with one of these behind it the negation means something else.
+_NEGATED = frozenset(
+    "can't cant cannot won't wont doesn't doesnt don't dont didn't didnt isn't isnt aren't couldn't wouldn't wasn't hasn't".split()
+)
+_HARMLESS = frozenset(
+    """wait believe recommend help stop imagine thank go say know understand find figure seem remember think mind care need want have get even a the
+    be really just like too so i you we it that this my your anyone there only necessarily afraid regret hesitate live complain praise love worry""".split()
+)
+_ALONE = ("negated verb", "praise alone", "praise but", "break alone", "praise and break", "ask and break", "please mend", "nothing of all")
 _LEADS = {
     "asks first": frozenset(_WORDS["asks"].split()) | frozenset(
         "is are do does can could would should has have any will did am est-ce peut-on y gibt kann könnt hat ist hay se puede puedo tiene existe".split()
@@ -192,7 +220,7 @@ _LEADS = {
 }
 _COUNTS = ("questions", "question last", "exclaims", "capitals", "links", "tags", "people", "lines", "length", "words", "digits", "quotes", "dots", "lower")
 
-NAMES: tuple[str, ...] = (*_WORDS, *(f"{name} (run)" for name in _PHRASES), *_SHAPES, *_LEADS, *_COUNTS)
+NAMES: tuple[str, ...] = (*_WORDS, *(f"{name} (run)" for name in _PHRASES), *_SHAPES, *_ALONE, *_LEADS, *_COUNTS)
 """The features, in the order of `form`'s numbers."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -211,12 +239,25 @@ def form(text: str) -> list[float]:
     for run in (*pairs, *map(" ".join, zip(pairs, words[2:], strict=False))):
         for number in _RUNS.get(run, ()):
             runs[number] += 1
+    said = dict(zip(NAMES, (*hits, *runs), strict=False))
+    negated = any(word in _NEGATED and after not in _HARMLESS for word, after in zip(words, words[1:], strict=False))
+    praise = said["praises"] + said["good (run)"]
+    defect = said["breaks"] + said["cannot (run)"] + negated
+    ask = said["asking (run)"] + said["wish (run)"] + text.count("?")
     first = words[0] if words else ""
     bare = text.rstrip(" \n.)\"'»”")
     return [
         *(min(hit, 3) / 3 for hit in hits),
         *(min(run, 2) / 2 for run in runs),
         *(1.0 if (not hints or any(map(text.__contains__, hints))) and shape.search(text) else 0.0 for hints, shape in _SHAPES.values()),
+        float(negated),
+        float(praise > 0 and not defect and not ask and not said["goes wrong"] and not said["turns"]),
+        float(praise > 0 and said["turns"] > 0),
+        float(defect > 0 and not praise and not ask),
+        float(defect > 0 and praise > 0),
+        float(defect > 0 and ask > 0),
+        float(said["mends"] > 0 and said["wants"] > 0),
+        float(not (praise or defect or ask or said["goes wrong"] or said["wants"])),
         *(1.0 if first in lead else 0.0 for lead in _LEADS.values()),
         min(text.count("?"), 3) / 3,
         float(bare.endswith("?")),

@@ -141,7 +141,7 @@ def item_of(row: Mapping[str, Any], *, source: str, now: datetime) -> Item:
         return Item(_digest(raw), raw, broken="the link is no web address")
     try:
         created_at = _date(cell["date"]) if cell["date"] else now
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return Item(_digest(raw), raw, broken="the date is none that we can read; write it like 2026-05-01T12:00:00Z")
     uri = link or f"import:{_digest(chr(0).join((cell['author'], cell['date'], text)).encode(errors='backslashreplace'))}"
     host = urlsplit(link).hostname or "import"

@@ -29,7 +29,7 @@ FIELD_CHARACTERS = 2_000  # of names, warnings, alt texts and poll options
 ATTACHMENTS = 16
 NO_ID = "?"  # begins the name of what has none
 
-_ACCT = re.compile(r"[\w.-]+(?:@[\w.:-]+)?")
+_ACCT = r"^[\w.-]+(?:@[\w.:-]+)?$"
 _NO_BOTS = re.compile(r"(?i)#no_?bots?\b")
 _LANGUAGE = re.compile(r"(?i)[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*")
 
@@ -58,7 +58,7 @@ class WireAccount(Wire):
     """Who wrote a post. `acct` has no host on accounts of the instance itself."""
 
     id: Id
-    acct: str = Field(pattern=_ACCT.pattern, max_length=400)
+    acct: str = Field(pattern=_ACCT, max_length=400)
     display_name: str = ""
     url: str = ""
     note: str = ""

@@ -171,6 +171,7 @@ class Outbox:
             verdict = rows.to_verdict(judged) if judged else None
         if row["problem_id"] is not None:
             problem = rows.to_problem(connection.execute(sa.select(problems).where(problems.c.id == row["problem_id"])).mappings().one())
+            payload["known_key"] = self._known_key(connection, row)
         if row["after_id"] is not None:
             before = connection.execute(sa.select(actions).where(actions.c.id == row["after_id"])).mappings().one()
             previous = Receipt(before["remote_id"] or "", before["remote_key"], before["url"])
@@ -200,6 +201,13 @@ class Outbox:
             previous=previous,
             payload=payload,
         )
+
+    def _known_key(self, connection: Connection, row: RowMapping) -> str:
+        """The key of our last ticket from before this one was first sent: from there on a tracker can look key by key."""
+        earlier = actions.c.first_intent_at < (row["first_intent_at"] or row["created_at"])
+        statement = sa.select(actions.c.remote_key).where(actions.c.kind == ActionKind.TICKET, actions.c.via == row["via"], earlier)
+        done = statement.where(actions.c.state == str(State.DONE)).order_by(actions.c.first_intent_at.desc()).limit(1)
+        return connection.scalar(done) or ""
 
     def finish(self, work: Work, move: Move, now: datetime) -> bool:
         """Write down how an attempt ended, or what a look showed. False when the row has moved on without us."""

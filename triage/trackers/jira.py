@@ -199,10 +199,12 @@ class Jira:
         """Tickets, or comments for a comment, that carry the marker and were made by our own account.
 
         A search index lags behind a write by seconds to minutes, a read by key does not. So tickets are read by key, upward from
-        the largest number known before the first attempt until `MISSES_IN_A_ROW` or `MOST_READS`, and then searched by label in
-        all projects, for one that was moved. After a restart nothing is remembered: `payload["known_key"]` may name an issue that
-        surely existed before the first attempt; without it the walk begins `HINT_SLACK` below the newest issue that the search
-        shows from before the attempt. The search is asked in minutes before now, because it reads dates in a time zone of its own.
+        the largest number known from before the first attempt until `MISSES_IN_A_ROW` or `MOST_READS`, and then searched by label
+        in all projects, for one that was moved. Three say what was before: what this process saw until its first attempt;
+        `payload["known_key"]`, an issue of the project that the caller knows to be older; and the search, for an issue from
+        `LATE_MINUTES` before the attempt is in the index by now. That last one is only a hint, since an old issue may have been
+        moved here under a new number: the walk begins `HINT_SLACK` below it. The search is asked in minutes before now, because
+        it reads dates in a time zone of its own.
         """
         if work.kind is ActionKind.COMMENT:
             return self._find_comments(work)
@@ -215,15 +217,11 @@ class Jira:
 
     def _start(self, work: Work) -> int:
         """The largest issue number of which it is known that our ticket's is larger."""
-        if work.marker in self._before:
-            return self._before[work.marker]
-        known = self._number(str(work.payload.get("known_key") or ""))
-        if known is not None:
-            return known
+        known = self._number(str(work.payload.get("known_key") or "")) or 0
         before = f'project = "{self.options.project}" AND created <= "-{_minutes_since(work.first_intent_at) + LATE_MINUTES}m"'
         newest = next(self.search(f"{before} ORDER BY created DESC", most=1), None)
-        number = self._number(str(newest.get("key"))) if newest else None
-        return max(0, (number or 0) - HINT_SLACK)
+        hint = (self._number(str(newest.get("key"))) or 0) - HINT_SLACK if newest else 0
+        return max(self._before.get(work.marker, 0), known, hint)
 
     def _upward_from(self, start: int) -> Iterator[dict[str, Any]]:
         misses = 0
