@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from triage import logs
+
+logs.setup("warning")  # what a test prints when it fails is read by people
+
 pytest_plugins = ["tests.fixtures_sandbox", "tests.fixtures_services"]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from triage import config as configuration
 from triage import tasks
 from triage.app import App
-from triage.errors import RemoteError
+from triage.errors import OutcomeUnknown, RemoteError
 from triage.mention import Label, Mention, Receipt, Ticket, Verdict, Work
 from triage.notifiers.memory import Memory as MemoryNotifier
 from triage.pipeline import sweep
@@ -35,7 +35,7 @@ notifiers:
 WORDS = {"broken": Label.BUG_REPORT, "how": Label.SUPPORT_QUESTION, "love": Label.PRAISE, "hello": Label.NOISE}
 
 
-class TestClock:
+class HandClock:
     """Stands still until it is moved."""
 
     def __init__(self) -> None:
@@ -65,6 +65,22 @@ class FaultyTracker(Memory):
     def __init__(self, name: str, options: MemoryOptions) -> None:
         super().__init__(name, options)
         self._failures: dict[str, list[tuple[RemoteError, bool]]] = {}
+        self._late: list[tuple[HandClock, float]] = []
+        self._coming: list[tuple[datetime, HandClock, Callable[[], Receipt]]] = []
+
+    def late(self, clock: HandClock, seconds: float) -> None:
+        """The next ticket's connection breaks, and the far side makes it so many seconds later."""
+        self._late.append((clock, seconds))
+
+    def find(self, work: Work) -> Sequence[Receipt]:
+        self._commit_late()
+        return super().find(work)
+
+    def _commit_late(self) -> None:
+        for moment, clock, call in list(self._coming):
+            if clock.now() >= moment:
+                self._coming.remove((moment, clock, call))
+                call()
 
     def fail(self, method: str, error: RemoteError, *, times: int = 1, after: bool = False) -> None:
         """The next calls of `method` raise `error`; with `after` they are carried out all the same."""
@@ -81,6 +97,11 @@ class FaultyTracker(Memory):
         self.tickets.append(replace(first, id=str(20000 + number), key=f"MEM-{number}"))
 
     def file(self, work: Work) -> Receipt:
+        self._commit_late()
+        if self._late:
+            clock, seconds = self._late.pop(0)
+            self._coming.append((clock.now() + timedelta(seconds=seconds), clock, lambda: super(FaultyTracker, self).file(work)))
+            raise OutcomeUnknown("cut")
         return self._carry_out("file", super().file, work)
 
     def update(self, work: Work) -> Receipt:
@@ -102,7 +123,7 @@ class FaultyTracker(Memory):
 class Service(App):
     """An `App` whose classifier is `judge`. `pass_` does everything that is due."""
 
-    clock: TestClock
+    clock: HandClock
 
     def classify(self, mentions: Sequence[Mention]) -> list[Verdict]:
         for mention in mentions:
@@ -147,10 +168,10 @@ class Service(App):
         return self.store.views.queue()
 
 
-def service(folder: Path, store: str, *, mode: str = "act", source: str = "", clock: TestClock | None = None, started: bool = True) -> Service:
+def service(folder: Path, store: str, *, mode: str = "act", source: str = "", clock: HandClock | None = None, started: bool = True) -> Service:
     """A service on the store at `store`; with `started` its first poll has been made."""
     text = CONFIG.format(mode=mode, folder=folder, store=store, source=source)
-    made = Service(configuration.parse(text, folder / "config.yaml", {}), clock=clock or TestClock())
+    made = Service(configuration.parse(text, folder / "config.yaml", {}), clock=clock or HandClock())
     made._made["trackers", "tickets"] = FaultyTracker("tickets", MemoryOptions())
     tasks.know_sources(made)
     if started:
@@ -158,4 +179,4 @@ def service(folder: Path, store: str, *, mode: str = "act", source: str = "", cl
     return made
 
 
-__all__ = ["Service", "Store", "TestClock", "health", "service"]
+__all__ = ["Service", "Store", "HandClock", "health", "service"]

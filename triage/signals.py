@@ -30,7 +30,7 @@ _GROUPS = {
         fear afraid worried would before_i hardly sans jamais pas aucun aucune rien éviter zéro si ni ohne nie kein keine keinen keinerlei nichts nicht niemals
         falls sin nunca ningún ninguna nada evitar""",
     "ask": """
-        how where can could should may shall want wants like_to need_to will restore recover undelete comment puis-je peut-on pouvez où wie kann könnt
+        how where can could should may shall want wants what_happens like_to need_to will restore recover undelete comment puis-je peut-on pouvez où wie kann könnt
         möchte wo cómo puedo podéis dónde quiero se_puede se_pueden""",
     "ego": "i we i've we've i'd ai avons ich wir he hemos yo",
     "interface": """
@@ -59,7 +59,7 @@ _GROUPS = {
         écras* corromp* envolé* verloren verliert verlor verschw* weg überschr* zerschossen zerstört futsch 0_byte perdido perdida perdidos perdí perdió
         pierde desapare* corrupt* sobrescri*""",
     "deleted": """
-        deleted deletes deleting wiped wipes wiping erased erases purged effacé* efface supprimé* supprime vidé vidée gelöscht löscht löschte borrado
+        deleted deletes wiped wipes erased erases purged effacé* efface supprimé* supprime vidé vidée gelöscht löscht löschte borrado
         borrada borrados borró borra eliminado eliminó elimina""",
     "loss": """
         data_loss lost_data lost_all data_corruption corrupts_data all_gone everything_gone perte_de_données pertes_de_données tout_perdu perdu_tout tout_effacé
@@ -80,14 +80,14 @@ _GROUPS = {
         in_the_log in_the_logs in_logs in_the_url in_the_job_log to_the_log to_the_logs en_clair fuite* exposé* klartext unverschlüsselt im_log in_logs geleakt
         texto_plano en_claro sin_cifrar filtra* expuest*""",
     "others": """
-        someone_else's somebody_else's other_customer* another_customer* other_user* another_user* other_people* another_tenant* other_tenants another_team's
+        someone_else's somebody_else's other_customer* another_customer* other_user* another_user* other_people* another_tenant* other_tenants another_team* other_teams another_organi*
         a_stranger strangers a_stranger's other_companies another_company's different_customer* another_account* autre_client autres_clients autre_utilisateur
         autres_utilisateurs quelqu'un_autre un_inconnu autres_gens fremde fremden fremder anderer_kunden anderen_kunden anderer_nutzer anderen_nutzern anderer_leute
         anderen_leuten otro_cliente otros_clientes otro_usuario otros_usuarios otra_persona otras_personas de_otro de_otra""",
     "strange": "someone_else's somebody_else's a_stranger's stranger's quelqu'un_autre un_inconnu fremden fremdes otra_persona",
     "private": """
         data invoice* account accounts address* inbox camera cameras dashboard order orders photo* message* file files document* profile* event events mails
-        emails calendar record records names bank vault données facture* compte* adresse* photo* message* fichier* commande* daten rechnung* konto konten
+        emails calendar record records names log logs bank vault données facture* compte* adresse* photo* message* fichier* commande* daten rechnung* konto konten
         adressen bilder fotos nachrichten dateien termine bestellungen datos factura* cuenta* direcci* fotos mensajes pedidos correos archivos perfil""",
     "see": """
         see seeing saw sees shows show showing showed read reading access opened appear* displayed getting got received gets logged contains have had in_my vois
@@ -106,11 +106,11 @@ _GROUPS = {
         rembours* débité_deux_fois débité_2_fois prélevé_deux_fois prélevé_2_fois rückerstattung erstattung erstattet geld_zurück doppelt_abgebucht zweimal_abgebucht reembols* devolución
         cobrado_dos_veces cobro_duplicado doble_cobro""",
     "charged": """
-        charged charge charges charging billed debited deducted invoiced invoice withdrawn subscription débité* débit prélevé* prélèvement* facturé* facture
+        charged charge charges charging fee fees billed debited deducted invoiced invoice withdrawn subscription débité* débit prélevé* prélèvement* facturé* facture
         abgebucht abbuchung* berechnet belastet rechnung abo cobrado cobraron cobran cobro cobros cargado cargo factura suscripción""",
     "wrongly": """
         twice double again wrong wrongly still cancelled canceled despite unknown mistake three_times duplicate thrice deux_fois trois_fois 2_fois double encore
-        résilié malgré erreur zweimal doppelt dreimal trotz gekündigt falsch erneut obwohl dos_veces tres_veces doble duplicado cancelado cancelada mal
+        résilié malgré erreur zweimal doppelt dreimal trotz gekündigt falsch erneut obwohl dos_veces tres_veces doble duplicado cancelado cancelada baja mal
         por_error aunque""",
     "pay": """
         payment payments checkout my_card credit_card debit_card transfer transfers payout payouts paiement paiements carte_bancaire ma_carte virement* zahlung
@@ -132,7 +132,7 @@ _GROUPS = {
     "service": """
         site website server servers api app login service dashboard everything cluster region registry status page all whole nobody anyone everyone serveur*
         tout tous quelqu'un connexion seite dienst alles alle niemand jemand anmeldung servidor servidores web servicio todo todos alguien nadie""",
-    "status": "502 503 504 521 522 524",
+    "status": "502 503 504 502s 503s 504s",
     "dead": "unreachable planté unavailable",
     # -- anger
     "swear": """
@@ -185,33 +185,36 @@ _RULES = (
     _Rule(PAYMENT, ("pay", "fails"), ("not", "ask", "code"), within=5),
     _Rule(PAYMENT, ("money", "gone"), ("not", "ask")),
     _Rule(OUTAGE, ("out",), ("not", "down_to", "talk"), after=3),
-    _Rule(OUTAGE, ("status", "service"), ("not",), within=8),
+    _Rule(OUTAGE, ("status",), ("not", "code", "talk")),
     _Rule(OUTAGE, ("service", "dead"), ("not",), within=3),
     _Rule(ANGER, ("swear",), ("glad",), after=3),
     _Rule(ANGER, ("rage",), ("not", "mild")),
     _Rule(FEATURE_REQUEST, ("request",), ("worked",), after=5),
 )
 
-_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[!?;\n]|[.,:](?=\s|$)")
+_WORD = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+(?:['-][^\W_]+)*|[!?;\n]|[.,:](?=\s|$)")
 _GLUED = re.compile(r"(?:[cdjlmnst]|qu)'(?=\w{2})")  # l'app, d'un, n'est: French; "don't" and "it's" don't begin so
 _SENTENCE_END = 50  # words that a full stop counts for: no rule reaches across
 
 
-def _index() -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[tuple[str, str], ...]], int]:
-    """Exact words and runs to their groups; beginnings by their first three letters; the longest run."""
+def _index() -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[tuple[str, str], ...]], dict[str, int]]:
+    """Exact words and runs to their groups; beginnings by their first three letters; for a first word the longest run that it opens."""
     exact: dict[str, tuple[str, ...]] = {}
     stems: dict[str, tuple[tuple[str, str], ...]] = {}
+    longest: dict[str, int] = {}
     for group, words in _GROUPS.items():
         for word in dict.fromkeys(words.split()):
-            run = word.replace("_", " ")
-            if run.endswith("*"):
-                stems[run[:3]] = (*stems.get(run[:3], ()), (run[:-1], group))
+            run = word.replace("_", " ").removesuffix("*")
+            if word.endswith("*"):
+                stems[run[:3]] = (*stems.get(run[:3], ()), (run, group))
             else:
                 exact[run] = (*exact.get(run, ()), group)
-    return exact, stems, max(run.count(" ") for run in exact) + 1
+            first, length = run.split(" ")[0], run.count(" ") + 1
+            longest[first] = max(length, longest.get(first, 1))
+    return exact, stems, longest
 
 
-_EXACT, _STEMS, _LONGEST_RUN = _index()
+_EXACT, _STEMS, _LONGEST = _index()
 
 
 def signals(text: str) -> frozenset[str]:
@@ -234,18 +237,18 @@ def _places(text: str) -> dict[str, list[int]]:
             numbers.append(number)
     found: dict[str, list[int]] = {}
     for start, first in enumerate(words):
-        run = first
-        for length in range(1, _LONGEST_RUN + 1):
+        run, place = first, numbers[start]
+        for length in range(1, _LONGEST.get(first, 1) + 1):
+            if length > 1:
+                end = start + length - 1
+                if end >= len(words) or numbers[end] != place + length - 1:
+                    break
+                run = f"{run} {words[end]}"
             for group in _EXACT.get(run, ()):
-                found.setdefault(group, []).append(numbers[start])
-            if length <= 2 and (stems := _STEMS.get(run[:3])):
-                for stem, group in stems:
-                    if stem.count(" ") == length - 1 and run.startswith(stem):
-                        found.setdefault(group, []).append(numbers[start])
-            end = start + length
-            if end >= len(words) or numbers[end] != numbers[start] + length:
-                break
-            run += " " + words[end]
+                found.setdefault(group, []).append(place)
+            for stem, group in _STEMS.get(run[:3], ()):
+                if stem.count(" ") == length - 1 and run.startswith(stem):
+                    found.setdefault(group, []).append(place)
     return found
 
 

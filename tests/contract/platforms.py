@@ -1,8 +1,8 @@
 """What every platform must do. A platform's own test is a subclass that says how its far side is made to post.
 
-    class TestMine(PlatformContract):
-        @pytest.fixture
-        def far(self, ...) -> Far: ...
+class TestMine(PlatformContract):
+    @pytest.fixture
+    def far(self, ...) -> Far: ...
 """
 
 from __future__ import annotations
@@ -193,8 +193,12 @@ class PlatformContract:
         far.delete(gone)
         found = platform.reread([same, edited, gone, "9"])
         as_same, as_edited = found[same], found[edited]
-        assert as_same is not None and as_same.mention is not None and "same" in as_same.mention.text
-        assert as_edited is not None and as_edited.mention is not None and "after" in as_edited.mention.text
+        assert as_same is not None
+        assert as_same.mention is not None
+        assert "same" in as_same.mention.text
+        assert as_edited is not None
+        assert as_edited.mention is not None
+        assert "after" in as_edited.mention.text
         assert as_edited.mention.edited_at is not None
         assert found[gone] is None
         assert found["9"] is None
@@ -205,7 +209,8 @@ class PlatformContract:
         there, gone = far.post("there"), far.post("gone")
         far.delete(gone)
         item = platform.reread([there])[there]
-        assert item is not None and item.mention is not None
+        assert item is not None
+        assert item.mention is not None
         assert platform.reread([gone]) == {gone: None}
         assert platform.reread([]) == {}
 
@@ -346,7 +351,12 @@ class PlatformContract:
             pytest.skip("this platform has no stream")
         edited, gone = far.post("before"), far.post("gone")
         stop, changes = Event(), Queue[Change]()
-        reader = Thread(target=lambda: [changes.put(change) for change in platform.stream(stop)], daemon=True)
+
+        def read() -> None:
+            for change in platform.stream(stop):
+                changes.put(change)
+
+        reader = Thread(target=read, daemon=True)
         reader.start()
         seen: dict[str, Change] = {}
         number = 0
@@ -362,7 +372,9 @@ class PlatformContract:
             change = changes.get(timeout=10)
             seen[change.remote_id] = change
         item = seen[edited].item
-        assert item is not None and item.mention is not None and "after" in item.mention.text
+        assert item is not None
+        assert item.mention is not None
+        assert "after" in item.mention.text
         assert seen[gone].item is None
         stop.set()
         reader.join(timeout=10)

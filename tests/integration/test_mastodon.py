@@ -21,7 +21,6 @@ from triage.platforms.mastodon import MastodonOptions, MastodonPlatform
 from triage.sandbox.mastodon import MastodonServer
 
 MIRA = "mira@tilde.example"
-POST = {"method": "POST", "path": r"/api/v1/statuses$"}
 
 
 def client(server: MastodonServer, **options: Any) -> MastodonPlatform:
@@ -37,10 +36,10 @@ def says(server: MastodonServer, text: str = "it crashes", author: str = MIRA, *
 def mentioned(server: MastodonServer, text: str = "it crashes", **how: Any) -> Mention:
     """A post as a mention."""
     platform = client(server)
-    item = platform.reread([says(server, text, **how)]).popitem()[1]  # type: ignore[attr-defined]
-    assert item is not None and item.mention is not None
-    found: Mention = item.mention
-    return found
+    [item] = platform.reread([says(server, text, **how)]).values()
+    assert item is not None
+    assert item.mention is not None
+    return item.mention
 
 
 def ids(found: list[Mention]) -> list[str]:
@@ -49,10 +48,10 @@ def ids(found: list[Mention]) -> list[str]:
 
 
 @pytest.fixture(params=["4.4.2", "4.2.10", "gotosocial 0.19"])
-def any_server(mastodon_server: MastodonServer, request: pytest.FixtureRequest) -> Iterator[MastodonServer]:
+def any_server(mastodon_server: MastodonServer, request: pytest.FixtureRequest) -> MastodonServer:
     """Servers with grouped notifications, without, and with ULIDs."""
     mastodon_server.knobs.change(version=request.param)
-    yield mastodon_server
+    return mastodon_server
 
 
 class TestPolling:
@@ -71,19 +70,23 @@ class TestPolling:
         found, cursor = fetched(platform, cursor)
         assert ids(found) == posted
         assert fetched(platform, cursor)[0] == []
+        after = [says(any_server, f"after {number}") for number in range(3)]
+        assert ids(fetched(platform, cursor)[0]) == after
 
-    @pytest.mark.parametrize("limit", [1, 7, 39, 41])
-    def test_servers_with_small_pages(self, mastodon_server: MastodonServer, limit: int) -> None:
+    @pytest.mark.parametrize("inclusive", [False, True])
+    @pytest.mark.parametrize("limit", [20, 21, 39, 80])
+    def test_servers_with_small_pages(self, mastodon_server: MastodonServer, limit: int, inclusive: bool) -> None:
         """The page size is the server's business."""
         mastodon_server.knobs.page_limit = limit
-        for number in range(50):
+        for number in range(2):
             says(mastodon_server, f"old {number}")
+        mastodon_server.knobs.inclusive_min_id = inclusive
         platform = client(mastodon_server)
         cursor = start(platform)
-        posted = [says(mastodon_server, f"new {number}") for number in range(45)]
-        found, cursor = fetched(platform, cursor)
-        assert ids(found) == posted
-        assert fetched(platform, cursor)[0] == []
+        for count in (1, 0, 18, 1, 0, 1, 45, 0, 1, 0, 2):
+            posted = [says(mastodon_server, f"new {number}") for number in range(count)]
+            found, cursor = fetched(platform, cursor)
+            assert ids(found) == posted
 
     def test_five_thousand_mentions_between_two_polls(self, mastodon_server: MastodonServer) -> None:
         """Every one, in order."""
@@ -94,13 +97,13 @@ class TestPolling:
         assert ids(fetched(platform, cursor)[0]) == posted
 
     def test_an_id_that_appears_late_is_found(self, any_server: MastodonServer) -> None:
-        """A notification below twenty that we have already: the overlap shows it, once."""
+        """A notification below fifteen that we have already: the overlap shows it, once."""
         platform = client(any_server)
         cursor = start(platform)
         for number in range(50):
             says(any_server, f"number {number}")
         _, cursor = fetched(platform, cursor)
-        late = says(any_server, "late", late=20)
+        late = says(any_server, "late", late=15)
         found, cursor = fetched(platform, cursor)
         assert ids(found) == [late]
         assert fetched(platform, cursor)[0] == []
@@ -134,6 +137,7 @@ class TestPolling:
     def test_an_edit_of_a_recent_post_comes_with_the_next_poll(self, any_server: MastodonServer) -> None:
         """The overlap shows it again, once, also where nothing streams."""
         platform = client(any_server)
+        says(any_server, "long ago")
         cursor = start(platform)
         edited = says(any_server, "before")
         says(any_server, "another")
@@ -304,9 +308,7 @@ class TestOtherFeeds:
         assert fetched(platform, cursor)[0] == []
         assert client(any_server, own_posts=False).thread(deeper) == platform.thread(below)
 
-    def test_an_answer_to_an_answer_is_found_a_little_later(
-        self, mastodon_server: MastodonServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_answer_to_an_answer_is_found_a_little_later(self, mastodon_server: MastodonServer, monkeypatch: pytest.MonkeyPatch) -> None:
         """It does not change the count at our post; the thread is read again by and by."""
         ours = says(mastodon_server, "version 2 is out", author="quayside", mention=False)
         platform = client(mastodon_server)
@@ -384,7 +386,9 @@ class TestTrouble:
 
     def test_headers_that_mean_nothing_do_no_harm(self, mastodon_server: MastodonServer, monkeypatch: pytest.MonkeyPatch) -> None:
         """A client that stumbles over a rate-limit header has read the answer all the same; a reply stays one reply."""
-        monkeypatch.setattr(mastodon_server, "headers_for", lambda request: {"X-RateLimit-Reset": "the day after", "X-RateLimit-Remaining": "many"})
+        monkeypatch.setattr(
+            mastodon_server, "headers_for", lambda request: {"X-RateLimit-Reset": "the day after", "X-RateLimit-Remaining": "many"}
+        )
         platform = client(mastodon_server)
         cursor = start(platform)
         remote_id = says(mastodon_server)
@@ -445,7 +449,7 @@ class TestReplying:
         """The server has it; we did not hear of it. The look finds it, and a second attempt posts nothing."""
         mention = mentioned(any_server)
         mine = work(mention, "Sorry! Does 2.1 help? https://quay.example/download")
-        any_server.faults.add(kind=fault, **POST)
+        any_server.faults.add(kind=fault, method="POST", path="/statuses$")
         with pytest.raises(OutcomeUnknown):
             client(any_server).reply(mine)
         assert len(any_server.replies) == 1
@@ -457,12 +461,18 @@ class TestReplying:
 
     @pytest.mark.parametrize(
         ("fault", "error"),
-        [("429:60", RateLimited), ("401", Unauthorized), ("status_before:422", Refused), ("status_before:400", Refused), ("status_before:404", Gone)],
+        [
+            ("429:60", RateLimited),
+            ("401", Unauthorized),
+            ("status_before:422", Refused),
+            ("status_before:400", Refused),
+            ("status_before:404", Gone),
+        ],
     )
     def test_what_was_not_accepted_is_no_doubt(self, mastodon_server: MastodonServer, fault: str, error: type[RemoteError]) -> None:
         """And nothing was posted."""
         mention = mentioned(mastodon_server)
-        mastodon_server.faults.add(kind=fault, **POST)
+        mastodon_server.faults.add(kind=fault, method="POST", path="/statuses$")
         with pytest.raises(error):
             client(mastodon_server).reply(work(mention, "hello"))
         assert mastodon_server.replies == []
@@ -470,7 +480,7 @@ class TestReplying:
     def test_a_reset_before_the_first_answer_is_doubt(self, mastodon_server: MastodonServer) -> None:
         """The bytes went out; nobody can tell. Looking finds nothing."""
         mine = work(mentioned(mastodon_server), "hello")
-        mastodon_server.faults.add(kind="reset_before", **POST)
+        mastodon_server.faults.add(kind="reset_before", method="POST", path="/statuses$")
         platform = client(mastodon_server)
         with pytest.raises(OutcomeUnknown):
             platform.reply(mine)
@@ -509,7 +519,12 @@ class TestReplying:
         receipt = client(mastodon_server).reply(work(mention, "Entschuldigung!"))
         [sent] = mastodon_server.replies
         assert sent["text"] == "@mira@tilde.example Entschuldigung!"
-        assert (sent["spoiler"], sent["language"], sent["visibility"], sent["in_reply_to"]) == ("angry", "de", "unlisted", mention.remote_id)
+        assert (sent["spoiler"], sent["language"], sent["visibility"], sent["in_reply_to"]) == (
+            "angry",
+            "de",
+            "unlisted",
+            mention.remote_id,
+        )
         assert receipt.url.endswith(sent["id"])
 
     def test_a_neighbour_is_named_without_a_host(self, mastodon_server: MastodonServer) -> None:
@@ -529,7 +544,7 @@ class TestReplying:
         """5,000 characters there, 500 here; a warning that leaves no room is refused."""
         answer = "One of many sentences. " * 60
         mention = mentioned(mastodon_server)
-        assert len(client(mastodon_server).compose(mention, answer)) == 4
+        assert len(client(mastodon_server).compose(mention, answer)) == 3
         with pytest.raises(Refused, match="no room"):
             client(mastodon_server).compose(replace(mention, warning="w" * 490), answer)
         mastodon_server.knobs.change(version="gotosocial 0.19")

@@ -24,7 +24,7 @@ STATUS: dict[str, Any] = {
     "url": "https://quay.example/@mira@tilde.example/100",
     "created_at": "2026-05-01T12:00:00.000Z",
     "visibility": "public",
-    "content": '<p><span class="h-card"><a href="https://quay.example/@quayside" class="u-url mention">@<span>quayside</span></a></span> it crashes</p>',
+    "content": '<p><a href="https://quay.example/@quayside" class="u-url mention">@<span>quayside</span></a> it crashes</p>',
     "account": {"id": "7", "acct": "mira@tilde.example", "display_name": "Mira", "url": "https://tilde.example/@mira"},
 }
 JSON = st.recursive(
@@ -185,7 +185,9 @@ def test_a_copy_of_our_own_text_with_a_link_is_spam() -> None:
     assert item(f"{ours} https://cheap.example").set_aside
     assert item(f"@quayside {ours.upper()} http://cheap.example/x").set_aside
     assert item(ours).mention is not None
-    assert item(f"You wrote “{ours[:60]}” but https://quay.example/help answers 404 and the export of my tides is empty").mention is not None
+    assert (
+        item(f"You wrote “{ours[:60]}” but https://quay.example/help answers 404 and the export of my tides is empty").mention is not None
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,13 +216,23 @@ def test_a_wrong_type_spoils_its_own_post_and_is_told(changes: dict[str, Any], f
 def test_one_broken_notification_leaves_the_others_alone() -> None:
     """Between good ones stands one with wrong types, one without its post, and things that are no notifications."""
     good = {"id": "1", "type": "mention", "status": status()}
-    page = [good, {"id": "2", "type": "mention", "status": status(content=5)}, good, {"id": "3", "type": "mention", "status": None}, 5, None, []]
+    page = [
+        good,
+        {"id": "2", "type": "mention", "status": status(content=5)},
+        good,
+        {"id": "3", "type": "mention", "status": None},
+        5,
+        None,
+        [],
+    ]
     items = [item_of_notification(one, US) for one in page]
     assert [item.mention is not None for item in items] == [True, False, True, False, False, False, False]
     assert "content" in items[1].broken
     assert items[3].set_aside == "its post was gone before we read it"
     assert json.loads(items[1].raw) == page[1]
-    assert item_of_notification({"id": "4", "type": "favourite", "status": status()}, US).set_aside.startswith("a notification of type favourite")
+    assert item_of_notification({"id": "4", "type": "favourite", "status": status()}, US).set_aside.startswith(
+        "a notification of type favourite"
+    )
 
 
 def test_a_post_of_ten_mebibytes_is_cut_and_kept_whole_beside() -> None:

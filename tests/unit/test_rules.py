@@ -1,70 +1,33 @@
-"""Rules: which one takes a mention, what follows, what no rule can override, and which rules can't work."""
+"""Rules: which one takes a mention, what follows, and what no rule can override."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage import config
+from tests.unit.routing import (
+    DEFAULTS,
+    FACTS_OF_ANY,
+    MENTIONS,
+    PROBLEMS,
+    RULES,
+    TICKET,
+    URI,
+    VERDICTS,
+    a_mention,
+    a_rule,
+    a_verdict,
+    decide,
+    kinds,
+    matches,
+)
 from triage.config import Rule
-from triage.mention import ActionKind, Author, Label, Mention, Plan, Problem, Ticket, Verdict, Visibility
-from triage.rules import Decision, Facts, accepted, check, greeting, render, reply_key, route
-from triage.signals import SIGNALS
-
-URI = "https://social.example/@kim/1"
-TICKET = Ticket(id="10001", key="HELP-7", url="https://jira.example/browse/HELP-7")
-FACTS = Facts(site="shop", tracker="jira", notifiers=("oncall", "chat"), new_author=False, mention_id=12)
-DEFAULTS = config.parse("mode: act\n", Path("config.yaml"), {}).rules
-
-
-def a_mention(text: str = "The export is empty", **changes: Any) -> Mention:
-    author = Author(
-        handle=changes.pop("handle", "kim@social.example"), name=changes.pop("name", "Kim"), followers=changes.pop("followers", 10)
-    )
-    fields: dict[str, Any] = {
-        "uri": URI,
-        "platform": "mastodon",
-        "source": "acme",
-        "remote_id": "1",
-        "author": author,
-        "text": text,
-        "created_at": datetime(2026, 1, 2, tzinfo=UTC),
-        "url": URI,
-        **changes,
-    }
-    return Mention(**fields)
-
-
-def a_verdict(label: str = "bug_report", confidence: float = 0.93, *, sure: bool = True, signals: str = "", **changes: Any) -> Verdict:
-    rest = (1 - confidence) / 3
-    scores = {str(one): confidence if one == label else rest for one in Label}
-    fields = {"by": "model-1", "signals": frozenset(signals.split()), **changes}
-    return Verdict(label=Label(label), confidence=confidence, scores=scores, sure=sure, **fields)
-
-
-def a_rule(then: Any = "task", **keys: Any) -> Rule:
-    return Rule.model_validate({"name": "one", "reason": "why", "then": then, **keys})
-
-
-def decide(*rules: Rule, mention: Mention | None = None, verdict: Verdict | None = None, **changes: Any) -> Decision:
-    problem = changes.pop("problem", Problem(id=5, thread=URI))
-    facts = changes.pop("facts", FACTS)
-    return route(mention or a_mention(**changes), verdict or a_verdict(), problem, rules, facts)
-
-
-def kinds(decision: Decision) -> list[str]:
-    return [str(plan.kind) for plan in decision.plans]
-
-
-def matches(when: dict[str, Any], mention: Mention | None = None, verdict: Verdict | None = None, facts: Facts = FACTS) -> bool:
-    return decide(a_rule(when=when), mention=mention, verdict=verdict, facts=facts).rule == "one"
-
+from triage.mention import ActionKind, Author, Label, Mention, Plan, Problem, Verdict, Visibility
+from triage.rules import Decision, Facts, accepted, greeting, render, reply_key, route
 
 # The default rules
 
@@ -326,67 +289,7 @@ def test_a_private_post_files_nothing_and_alerts_nobody(visibility: Visibility, 
         assert "hunter2" not in repr(decision)
 
 
-_texts = st.text(max_size=40)
-_conditions = st.fixed_dictionaries(
-    {},
-    optional={
-        "label": st.lists(st.sampled_from(Label), min_size=1),
-        "sure": st.booleans(),
-        "confidence": st.fixed_dictionaries({}, optional={"min": st.floats(0, 1), "max": st.floats(0, 1)}),
-        "source": st.lists(st.sampled_from(["acme", "other"]), min_size=1),
-        "visibility": st.lists(st.sampled_from(Visibility), min_size=1),
-        "language": st.lists(st.sampled_from(["en", "pt", "pt-BR"]), min_size=1),
-        "words": st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=3),
-        "author": st.lists(st.sampled_from(["*", "kim@*", "[", "*@social.example"]), min_size=1),
-        "new_author": st.booleans(),
-        "followers": st.fixed_dictionaries({}, optional={"min": st.integers(0, 50), "max": st.integers(0, 50)}),
-        "signal": st.lists(st.sampled_from(SIGNALS), min_size=1),
-    },
-)
-_rules = st.builds(
-    Rule,
-    name=st.sampled_from(["a", "b", "c"]),
-    when=_conditions.map(config.When.model_validate),
-    then=st.lists(st.sampled_from(["ticket", "task", "draft", "alert", "archive"]), min_size=1, unique=True).map(tuple),
-    mode=st.sampled_from(["auto", "suggest"]),
-    reason=st.text(min_size=1, max_size=10),
-    urgent=st.booleans(),
-    draft=st.none() | st.sampled_from(["Hello {{ author }}", "{{ 1 / 0 }}", "{{"]),
-)
-_mentions = st.builds(
-    a_mention,
-    text=_texts,
-    handle=_texts,
-    name=_texts,
-    followers=st.none() | st.integers(0, 100),
-    visibility=st.sampled_from(Visibility),
-    language=st.none() | st.sampled_from(["en", "pt-BR", "xx"]),
-    warning=_texts,
-    url=_texts,
-)
-_verdicts = st.builds(
-    Verdict,
-    label=st.sampled_from(Label),
-    confidence=st.floats(0, 1),
-    scores=st.dictionaries(st.sampled_from([str(label) for label in Label]), st.floats(0, 1)),
-    sure=st.booleans(),
-    by=_texts,
-    by_person=st.booleans(),
-    language=st.none() | _texts,
-    signals=st.frozensets(st.sampled_from(SIGNALS)),
-)
-_problems = st.builds(Problem, id=st.integers(1, 9), thread=_texts, ticket=st.none() | st.just(TICKET), ticket_planned=st.booleans())
-_facts = st.builds(
-    Facts,
-    site=st.just("shop"),
-    tracker=st.none() | st.just("jira"),
-    notifiers=st.lists(st.sampled_from(["oncall", "chat"]), max_size=3).map(tuple),
-    new_author=st.booleans(),
-    mention_id=st.integers(1, 9),
-)
-
-
-@given(_mentions, _verdicts, _problems, st.lists(_rules, max_size=4), _facts)
+@given(MENTIONS, VERDICTS, PROBLEMS, st.lists(RULES, max_size=4), FACTS_OF_ANY)
 def test_any_mention_under_any_rules_is_planned_for(
     mention: Mention, verdict: Verdict, problem: Problem, rules: list[Rule], facts: Facts
 ) -> None:
@@ -409,14 +312,6 @@ def test_any_mention_under_any_rules_is_planned_for(
         assert ActionKind.TICKET not in planned
 
 
-@given(st.lists(_rules, max_size=5), _mentions, _verdicts, _facts)
-def test_a_rule_that_is_said_never_to_match_never_matches(rules: list[Rule], mention: Mention, verdict: Verdict, facts: Facts) -> None:
-    """The check may miss a dead rule; it must not call a live one dead."""
-    named = [rule.model_copy(update={"name": str(index)}) for index, rule in enumerate(rules)]
-    dead = {str(index) for index, text in check(named) if "never match" in text}
-    assert route(mention, verdict, Problem(1, URI), named, facts).rule not in dead
-
-
 # Suggestions
 
 
@@ -427,6 +322,12 @@ def test_a_suggestion_is_one_task_that_carries_the_plans() -> None:
     assert (task.kind, task.payload["urgent"], task.payload["what"]) == (ActionKind.TASK, True, "acknowledge")
     stored = json.loads(json.dumps(dict(task.payload)))
     assert accepted(stored) == auto.plans[:3]
+
+
+def test_a_suggestion_needs_no_task_of_its_own() -> None:
+    """`then: ticket` suggested is a task all the same."""
+    [task] = decide(a_rule("ticket", mode="suggest")).plans
+    assert (task.kind, [str(plan.kind) for plan in accepted(task.payload)]) == (ActionKind.TASK, ["ticket"])
 
 
 def test_a_task_that_suggests_nothing_accepts_nothing() -> None:
@@ -485,111 +386,3 @@ def test_a_name_is_never_taken_for_a_template_and_a_template_reaches_no_internal
 def test_a_greeting_is_a_name_or_neutral(name: str, shown: str) -> None:
     """An empty or hostile display name is not repeated in our voice."""
     assert greeting(Author(handle="a@b", name=name)) == shown
-
-
-# Rules that can't work
-
-
-def told(*rules: Rule) -> list[tuple[int, str]]:
-    return check([rule.model_copy(update={"name": chr(97 + index)}) for index, rule in enumerate(rules)])
-
-
-DEAD = "can never match: {} above takes all that it could; move it up, narrow the other or drop it"
-
-
-@pytest.mark.parametrize(
-    ("earlier", "later"),
-    [
-        ({}, {"label": "praise"}),
-        ({}, {}),
-        ({"label": ["praise", "noise"]}, {"label": "noise"}),
-        ({"sure": True}, {"sure": True, "label": "noise"}),
-        ({"confidence": {"min": 0.5}}, {"confidence": {"min": 0.6, "max": 0.7}}),
-        ({"confidence": {}}, {"label": "praise"}),
-        ({"followers": {"min": 5}}, {"followers": {"min": 5, "max": 9}}),
-        ({"visibility": ["private", "direct"]}, {"visibility": "direct"}),
-        ({"source": ["acme", "other"]}, {"source": "acme"}),
-        ({"language": "pt"}, {"language": "pt-BR"}),
-        ({"words": ["refund*", "money"]}, {"words": ["Refunds", "money"]}),
-        ({"author": "*@Spam.example"}, {"author": "@joe@spam.example"}),
-        ({"signal": ["anger", "outage"]}, {"signal": "anger", "label": "noise"}),
-        ({"new_author": True}, {"new_author": True, "followers": {"min": 5}}),
-    ],
-)
-def test_a_rule_that_an_earlier_one_leaves_nothing_is_dead(earlier: dict[str, Any], later: dict[str, Any]) -> None:
-    """And the other way round it lives, unless both say the same."""
-    assert told(a_rule(when=earlier), a_rule(when=later)) == [(1, DEAD.format('"a"'))]
-
-
-@pytest.mark.parametrize(
-    ("earlier", "later"),
-    [
-        ({"label": "praise"}, {}),
-        ({"label": "praise"}, {"label": ["praise", "noise"]}),
-        ({"sure": True}, {"label": "praise"}),
-        ({"confidence": {"min": 0.5}}, {"confidence": {"min": 0.4}}),
-        ({"confidence": {"max": 0.9}}, {}),
-        ({"followers": {}}, {}),
-        ({"followers": {"max": 9}}, {"followers": {"min": 5}}),
-        ({"language": "pt-BR"}, {"language": "pt"}),
-        ({"words": "refund"}, {"words": "refund*"}),
-        ({"words": "money back*"}, {"words": "money backwards"}),
-        ({"author": "joe@spam.example"}, {"author": "*@spam.example"}),
-        ({"author": "a*"}, {"author": "ab*"}),
-        ({"signal": "anger"}, {"label": "noise"}),
-        ({"source": "acme"}, {"source": ["acme", "other"]}),
-    ],
-)
-def test_a_rule_that_something_is_left_for_lives(earlier: dict[str, Any], later: dict[str, Any]) -> None:
-    """In doubt it is not refused."""
-    assert told(a_rule(when=earlier), a_rule(when=later)) == []
-
-
-def test_several_rules_together_can_leave_nothing() -> None:
-    """Each takes a part; the message names them all."""
-    rules = [a_rule(when={"sure": True, "label": "praise"}), a_rule(when={"sure": False}), a_rule(when={"label": "praise"})]
-    assert told(*rules) == [(2, DEAD.format('"a" and "b"'))]
-    assert told(*rules[:2], a_rule(when={"label": ["praise", "noise"]})) == []
-    catch_all = [a_rule(when={"label": str(label)}) for label in Label]
-    assert [index for index, _ in told(*catch_all, a_rule())] == [4]
-
-
-@pytest.mark.parametrize(
-    ("rule", "text"),
-    [
-        (a_rule(when={"label": []}), "when.label is an empty list, which nothing matches; name something or drop it"),
-        (a_rule(when={"confidence": {"min": 0.9, "max": 0.2}}), "when.confidence: min 0.9 is above max 0.2"),
-        (a_rule(when={"followers": {"min": 9, "max": 2}}), "when.followers: min 9 is above max 2"),
-        (a_rule(when={"words": ["*"]}), "when.words holds one without letters; a word, or its beginning and `*`"),
-        (a_rule([]), "then is an empty list; `archive` is the least that can be done"),
-        (a_rule(["task", "task"]), "then names task twice"),
-        (a_rule(["archive", "alert"]), "then can't be archive and alert at once"),
-        (a_rule(["ticket", "archive"]), "then can't be archive and ticket at once"),
-        (a_rule(["ticket"], when={"visibility": "direct"}), "a private post never files a ticket by itself; make it a task"),
-        (a_rule(["alert"], when={"visibility": ["private"]}), "a private post never raises an alert by itself; make it a task"),
-        (a_rule("archive", urgent=True), "urgent says something of a task or an alert, and then names none"),
-        (a_rule("task", mode="suggest"), "mode suggest has nothing to suggest: a task or a draft is a person's anyway"),
-        (a_rule("draft"), "then names draft, but there is no text: add `draft: …`"),
-        (a_rule("task", draft="x"), "has the text of a draft, but then does not name draft"),
-        (a_rule("draft", draft="{{ autor }}"), 'draft uses "autor", which nothing fills; did you mean "author"?'),
-        (
-            a_rule("draft", draft="{{ text }}"),
-            'draft uses "text", which nothing fills; possible here: author, handle, label, ticket, url',
-        ),
-        (a_rule("draft", draft="{% if %}"), "draft is no valid template: Expected an expression, got 'end of statement block'"),
-    ],
-)
-def test_a_rule_that_contradicts_itself_is_told(rule: Rule, text: str) -> None:
-    """Each with the way out."""
-    assert told(rule) == [(0, text)]
-
-
-def test_two_rules_of_one_name_are_told() -> None:
-    """Metrics and reasons could not tell them apart."""
-    rules = [a_rule(when={"label": "praise"}), a_rule()]
-    assert check(rules) == [(1, 'the name "one" is given twice; rules need names of their own')]
-
-
-def test_the_default_rules_can_all_match() -> None:
-    """They pass the check that they are shipped with."""
-    assert check(DEFAULTS) == []

@@ -19,7 +19,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import normalize
 
-from triage.classifier.form import NAMES, form
+from triage.classifier.form import NAMES, PERSON, form
 
 _LONGEST_WORD = 32  # letters; what is longer is a token or a hash, and its end says nothing
 _REMEMBERED_WORDS = 20_000  # some 8 MB; then the memory starts anew
@@ -28,8 +28,8 @@ _REMEMBERED_WORDS = 20_000  # some 8 MB; then the memory starts anew
 _MASKS = (
     ("://", re.compile(r"https?://\S+"), " xlink "),
     ("www.", re.compile(r"www\.\S+"), " xlink "),
+    ("@", PERSON, " "),
     ("@", re.compile(r"\S+@\S+\.\w+"), " xmail "),
-    ("@", re.compile(r"(?<!\w)@\w[\w.@-]*"), " xperson "),
 )
 _NUMBERS = (
     (re.compile(r"(?<!\w)v?\d+(?:\.\d+)+[\w-]*"), " xversion "),
@@ -41,7 +41,7 @@ _TOKEN = re.compile(r"\w+(?:['’]\w+)*|[?!]+|[\u2600-\u27bf\U0001f300-\U0001faf
 
 
 def tokens(text: str) -> list[str]:
-    """The words of a text in lower case: links, addresses, people and numbers masked; `?`, `!` and emoji are words of their own."""
+    """The words of a text in lower case: links, addresses and numbers masked, names of people left out; `?`, `!` and emoji are words of their own."""
     text = text.lower()
     for sign, shape, word in _MASKS:
         if sign in text:
@@ -105,7 +105,7 @@ class Terms(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         for text in texts:
             split = tokens(text)
             words.add(lookup.runs(split))
-            letters.add([column for word in split for column in lookup.pieces(word)])
+            letters.add(*map(lookup.pieces, split))
         return sparse.hstack([words.weighted(self.words_idf_), letters.weighted(self.letters_idf_)], format="csr")
 
     def columns(self, token: str) -> list[int]:
@@ -139,17 +139,17 @@ class _Lookup:
         self._letters = {gram: number for number, gram in enumerate(letters.split("\n"))} if letters else {}
         self._longest_run = longest_run
         self._longest_piece = longest_piece
-        self._met: dict[str, list[int]] = {}
+        self._met: dict[str, array[int]] = {}
 
-    def runs(self, split: Sequence[str]) -> list[int]:
+    def runs(self, split: Sequence[str]) -> array[int]:
         known = self._words
-        return [known[gram] for gram in _runs(split, self._longest_run) if gram in known]
+        return array("i", (known[gram] for gram in _runs(split, self._longest_run) if gram in known))
 
-    def pieces(self, word: str) -> list[int]:
+    def pieces(self, word: str) -> array[int]:
         met = self._met.get(word)
         if met is None:
             known = self._letters
-            met = [known[piece] for piece in _pieces(word, self._longest_piece) if piece in known]
+            met = array("i", (known[piece] for piece in _pieces(word, self._longest_piece) if piece in known))
             if len(self._met) >= _REMEMBERED_WORDS:
                 self._met.clear()
             self._met[word] = met
@@ -157,14 +157,15 @@ class _Lookup:
 
 
 class _Rows:
-    """Columns gathered row by row, then counted and weighted."""
+    """Columns gathered row by row in flat arrays, then counted and weighted."""
 
     def __init__(self) -> None:
         self._columns = array("i")
         self._ends = array("i", [0])
 
-    def add(self, columns: list[int]) -> None:
-        self._columns.extend(columns)
+    def add(self, *columns: array[int]) -> None:
+        for some in columns:
+            self._columns.extend(some)
         self._ends.append(len(self._columns))
 
     def weighted(self, idf: np.ndarray) -> sparse.csr_matrix:

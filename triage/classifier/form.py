@@ -218,10 +218,13 @@ _LEADS = {
     ),
     "advises first": frozenset(_WORDS["advises"].split()),
 }
-_COUNTS = ("questions", "question last", "exclaims", "capitals", "links", "tags", "people", "lines", "length", "words", "digits", "quotes", "dots", "lower")
+_COUNTS = ("questions", "question last", "exclaims", "capitals", "links", "tags", "lines", "length", "words", "digits", "quotes", "dots", "lower")
 
 NAMES: tuple[str, ...] = (*_WORDS, *(f"{name} (run)" for name in _PHRASES), *_SHAPES, *_ALONE, *_LEADS, *_COUNTS)
 """The features, in the order of `form`'s numbers."""
+
+PERSON = re.compile(r"(?<![\w/])@[\w.-]+(?:@[\w.-]+)?")
+"""A name that a post addresses: nearly every mention of us holds ours, so it says nothing and is left out."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _CAPITALS = re.compile(r"\b[A-ZÄÖÜÉÈÑ]{4,}\b")
@@ -229,6 +232,8 @@ _CAPITALS = re.compile(r"\b[A-ZÄÖÜÉÈÑ]{4,}\b")
 
 def form(text: str) -> list[float]:
     """One number between 0 and 1 for each of `NAMES`."""
+    if "@" in text:
+        text = PERSON.sub("", text).strip()
     words = _WORD.findall(text.lower().replace("’", "'"))
     hits = [0] * len(_WORDS)
     for word in words:
@@ -265,7 +270,6 @@ def form(text: str) -> list[float]:
         min(len(_CAPITALS.findall(text)), 3) / 3,
         float("://" in text or "www." in text or ".com/" in text),
         min(text.count("#"), 3) / 3,
-        min(text.count("@"), 3) / 3,
         min(text.count("\n"), 10) / 10,
         min(math.log1p(len(text)) / 8, 1.0),
         min(len(words), 12) / 12,

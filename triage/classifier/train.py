@@ -47,8 +47,8 @@ _DESCRIPTION = (
 )
 _PARAMETERS = {
     "terms": {"words": 2, "letters": 5, "words_least": 2, "letters_least": 3},
-    "form": {"weight": 0.7},
-    "regression": {"C": 1.0, "class_weight": "balanced", "max_iter": 2000},
+    "form": {"weight": 1.0},
+    "regression": {"C": 2.0, "class_weight": "balanced", "solver": "newton-cg"},  # newton-cg: ten times as fast here as the default
 }
 
 

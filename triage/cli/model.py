@@ -24,7 +24,8 @@ def train(corpus: Path | None, out: Path, corrections: bool, seed: int) -> None:
         with opened() as app:
             learned = app.store.views.corrections()
         click.echo(f"{len(learned)} corrections by people", err=True)
-    card = run(corpus or corpus_folder(), out, corrections=learned, seed=seed, progress=lambda line: click.echo(line, err=True))
+    tell = lambda done, steps, what: click.echo(f"{done} of {steps}: {what}", err=True)  # noqa: E731
+    card = run(corpus or corpus_folder(), out, corrections=learned, seed=seed, progress=tell)
     click.echo(describe(card))
 
 

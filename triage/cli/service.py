@@ -78,9 +78,9 @@ def check_port(host: str, port: int) -> None:
 
 def check_model(config: Config) -> None:
     """A model that is missing or does not match its card is said before anything starts."""
-    from triage.classifier import model_folder, read_card
+    from triage.classifier import checked_card, model_folder
 
-    read_card(config.model or model_folder())
+    checked_card(config.model or model_folder())
 
 
 @click.command()

@@ -118,7 +118,7 @@ def doctor(as_json: bool) -> None:
 def _examine() -> Iterator[tuple[str, Finding]]:
     """Every part in turn; one that fails does not keep the others from being looked at."""
     from triage.app import App
-    from triage.classifier import model_folder, read_card
+    from triage.classifier import checked_card, model_folder
     from triage.contracts import Finding
     from triage.errors import RemoteError, UserError
 
@@ -139,8 +139,8 @@ def _examine() -> Iterator[tuple[str, Finding]]:
     if not config.notifiers:
         yield "config", Finding("warn", "no notifier is configured: an alert wakes nobody", "Add one under `notifiers`.")
     try:
-        card = read_card(config.model or model_folder())
-        yield "model", Finding("ok", f"trained {card.trained_at:%Y-%m-%d}")
+        card = checked_card(config.model or model_folder())
+        yield "model", Finding("ok", f"{card.version}, trained on {card.trained_at}")
     except UserError as error:
         yield "model", Finding("fail", str(error), "Correct `model` in the config, or take the line out.")
     try:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Event
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
@@ -45,7 +45,7 @@ class ImportedOptions(BaseModel):
 class ImportedPlatform:
     """The platform of imported posts: everything that would need a far side says so."""
 
-    manifest: ClassVar[Manifest]
+    manifest: Manifest
 
     def __init__(self, name: str, options: ImportedOptions | None = None) -> None:
         self.name = name

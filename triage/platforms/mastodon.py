@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -93,7 +93,7 @@ class Cursor(BaseModel):
 class MastodonPlatform:
     """One account on one instance. Raises the RemoteErrors of `triage.errors` alone."""
 
-    manifest: ClassVar[Manifest]
+    manifest: Manifest
 
     def __init__(self, name: str, options: MastodonOptions) -> None:
         self.name = name

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from triage.platforms.mastodon_wire import NO_ID, digest, raw_of
 
-OVERLAP = 40  # entries read again at each poll: an id that was given out first may be committed last
+OVERLAP = 20  # entries read again at each poll: an id that was given out first may be committed last, and posts are edited
+LEAST_PAGE = 20  # every server gives that many when it has them, so a shorter page is the last one
 PAGE = 80  # what we ask for; most servers give 40, some 80
 
 
@@ -93,7 +94,7 @@ def forward(read: Read, seen: Sequence[str]) -> Iterator[list[Entry]]:
         if found:
             yield found
         last = next((entry.id for entry in reversed(page) if entry.has_id), position)
-        if not newer(last, position) or (not found and last == newest):
+        if not newer(last, position) or (not found and last == newest and len(page) < LEAST_PAGE):
             return
         position = last
         page = read(min_id=position)

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Condition, Event
-from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -60,7 +59,7 @@ class _World:
 class MemoryPlatform:
     """One account on a server that is this object. `replies` lists what we posted in answer; every method may be told to fail."""
 
-    manifest: ClassVar[Manifest]
+    manifest: Manifest
 
     def __init__(self, name: str, options: MemoryOptions | None = None) -> None:
         self.name = name
