@@ -58,23 +58,23 @@ class Checker:
     # What the servers wrote down
 
     @cached_property
-    def posts(self) -> list[Entry]:
+    def posts(self) -> list[dict[str, Any]]:
         return [entry for path in self.mastodon for entry in read(path)]
 
     @cached_property
-    def replies(self) -> list[Entry]:
+    def replies(self) -> list[dict[str, Any]]:
         return [entry for entry in self.posts if entry["kind"] == "reply"]
 
     @cached_property
-    def tracker(self) -> list[Entry]:
+    def tracker(self) -> list[dict[str, Any]]:
         return read(self.jira) if self.jira else []
 
     @cached_property
-    def tickets(self) -> list[Entry]:
+    def tickets(self) -> list[dict[str, Any]]:
         return [entry for entry in self.tracker if entry["kind"] == "ticket" and entry["creator"] in JIRA_USERS]
 
     @cached_property
-    def comments(self) -> list[Entry]:
+    def comments(self) -> list[dict[str, Any]]:
         return [entry for entry in self.tracker if entry["kind"] == "comment" and entry["author"] in JIRA_USERS]
 
     # What the database says

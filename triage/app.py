@@ -82,18 +82,18 @@ class App:
         self._guard = Lock()
 
     def _check_names(self) -> None:
-        """Accounts are known by their names alone, so no two may share one; and every connector must exist and accept its options."""
-        seen: set[str] = set()
-        for kind, connectors in (
-            ("platforms", self.config.sources),
-            ("trackers", self.config.trackers),
-            ("notifiers", self.config.notifiers),
-        ):
-            for name, connector in connectors.items():
-                if name in seen or name in (IMPORTED, "human", "archive"):
-                    raise ConfigError(f"the name {name!r} is taken; give each source, tracker and notifier a name of its own")
-                seen.add(name)
-                configuration.validate_options(connector, manifest(kind, connector.type).options, self.config)
+        """Accounts are known by their names alone, so no two may share one."""
+        seen: set[str] = {IMPORTED, "human", "archive"}
+        for name in (*self.config.sources, *self.config.trackers, *self.config.notifiers):
+            if name in seen:
+                raise ConfigError(f"the name {name!r} is taken; give each source, tracker and notifier a name of its own")
+            seen.add(name)
+
+    def verify(self) -> None:
+        """Make every connector, so that what the config gets wrong is said before anything runs. Looking at the store needs no tokens."""
+        for kind, connectors in (("platforms", self.config.sources), ("trackers", self.config.trackers), ("notifiers", self.config.notifiers)):
+            for name in connectors:
+                self._connector(kind, name, connectors)
 
     def close(self) -> None:
         """Let go of the store."""

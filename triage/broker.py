@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -82,7 +82,9 @@ def command(folder: Path, environ: Mapping[str, str] = os.environ) -> Broker | N
         return None
     home = _home(folder)
     path = home / "broker.sock"
-    argv = [str(binary(environ)), *arguments(home), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
+    where = ["--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
+    # Into a file: on a terminal its advice about disks and forks, which it never uses here, would only alarm people.
+    argv = [str(binary(environ)), *arguments(home), *where, "--logfile", str(_log(path))]
     return Broker(tuple(argv), f"redis+socket://{quote(str(path))}", path)
 
 
@@ -118,8 +120,10 @@ def embedded(folder: Path, environ: Mapping[str, str] = os.environ) -> Iterator[
 
 
 def clean(broker: Broker) -> None:
-    """Remove what a broker that has ended left on disk: its socket, and the short folder where it needed one."""
-    broker.socket.unlink(missing_ok=True)
+    """Remove what a broker that has ended left on disk: its socket, its log, and the short folder where it needed one."""
+    for path in (broker.socket, _log(broker.socket)):
+        with suppress(OSError):  # it is gone already, or none of ours; neither may hide why the broker ended
+            path.unlink()
     if broker.socket.parent.name.startswith(_prefix()):
         shutil.rmtree(broker.socket.parent, ignore_errors=True)
 
@@ -132,8 +136,14 @@ def _wait(process: subprocess.Popen[bytes], broker: Broker, said: IO[bytes]) -> 
             continue
         ended = f"did not answer within {START_SECONDS:g} s" if process.poll() is None else f"ended with code {process.returncode}"
         said.seek(0)
-        why = " ".join(said.read().decode(errors="replace").split())[-300:]
+        logged = _log(broker.socket).read_bytes() if _log(broker.socket).exists() else b""
+        why = " ".join((said.read() + logged).decode(errors="replace").split())[-300:]
         raise UserError(f"the broker {broker.argv[0]} {ended} ({why or 'it said nothing'}); {_NEXT_STEP}")
+
+
+def _log(path: Path) -> Path:
+    """Where the server behind this socket logs what is worth a warning."""
+    return path.with_name("broker.log")
 
 
 def _prefix() -> str:

@@ -329,8 +329,14 @@ def session(account: str, *, deadline: float = DEADLINE_SECONDS) -> requests.Ses
     """A requests session with our adapter and user agent. It reads no .netrc; proxies from the environment are kept."""
     new = requests.Session()
     new.headers["User-Agent"] = AGENT
+    new.auth = _as_it_is
     mount(new, account, deadline=deadline)
     return new
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """No log-in of our own: without an `auth`, requests would look for one in .netrc."""
+    return request
 
 
 def mount(client: requests.Session, account: str, *, deadline: float = DEADLINE_SECONDS) -> None:
@@ -340,7 +346,7 @@ def mount(client: requests.Session, account: str, *, deadline: float = DEADLINE_
 
 
 _secrets: set[str] = set()
-_SHAPES = re.compile(r"(?i)(bearer\s+|basic\s+|token[=:\"'\s]+|password[=:\"'\s]+|://[^/\s:@]*:)[^\s\"'&@,;]+")
+_SHAPES = re.compile(r"(?i)(bearer\s+|basic\s+|token[=:\"'\s]+|password[=:\"'\s]+|://[^/\s:@]*:(?=[^\s/]*@))[^\s\"'&@,;]+")
 
 
 def keep_secret(value: str) -> None:

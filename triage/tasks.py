@@ -8,8 +8,10 @@ a ring that fails is forgotten.
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -144,10 +146,21 @@ def ring_due(todo: Due) -> None:
 _stop = Event()
 
 
+@contextmanager
+def _or_end() -> Iterator[None]:
+    """A mistake of the user's ends the process with one message. Celery logs what a signal's handler raises, and goes on without it."""
+    try:
+        yield
+    except UserError as error:
+        print(f"triage: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
 def _setup_logging(**_: Any) -> None:
     """Our own logging in place of Celery's."""
-    log_config = current().config.log
+    with _or_end():
+        log_config = current().config.log
     logs.setup(log_config.level, as_json=log_config.format == "json", name=os.environ.get("TRIAGE_PROCESS", ""))
 
 
@@ -156,9 +169,11 @@ def _start_sweep(conf: Any = None, **_: Any) -> None:
     """Start sweeping before there is a broker, and whether there is one or not."""
     if conf is not None and conf.worker_pool not in ("threads", "solo"):
         raise SystemExit(f"triage: the worker runs its own sweep in threads; start it with --pool threads, not {conf.worker_pool}")
-    parts = current()
-    begin(parts)
-    parts.classifier()
+    with _or_end():
+        parts = current()
+        parts.verify()
+        begin(parts)
+        parts.classifier()
     Thread(target=run_sweep, args=(parts, _stop), name="sweep", daemon=True).start()
 
 

@@ -49,7 +49,7 @@ def test_the_embedded_broker_leaves_nothing_behind(tmp_path: Path) -> None:
     with broker.embedded(tmp_path, WITHOUT_URL) as url:
         pid = pid_of(url)
         assert not gone(pid)
-        assert [path.name for path in tmp_path.iterdir()] == ["broker.sock"]
+        assert {path.name for path in tmp_path.iterdir()} <= {"broker.sock", "broker.log"}
     assert gone(pid)
     assert list(tmp_path.iterdir()) == []
 
@@ -125,6 +125,14 @@ def test_a_server_that_ends_at_once_is_told_with_its_words(tmp_path: Path) -> No
         broker.embedded(tmp_path, {"PATH": str(programs)}),
     ):
         pass
+
+
+def test_a_server_that_can_not_listen_is_told_with_its_log(tmp_path: Path) -> None:
+    """What it logged before it ended is in the error too, and the log is removed."""
+    (tmp_path / "broker.sock").mkdir()
+    with pytest.raises(UserError, match=r"ended with code 1 \(.*bind.*\); set REDIS_URL"), broker.embedded(tmp_path, WITHOUT_URL):
+        pass
+    assert not (tmp_path / "broker.log").exists()
 
 
 def test_a_second_broker_in_one_folder_is_refused(tmp_path: Path) -> None:

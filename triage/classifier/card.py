@@ -120,8 +120,8 @@ def describe(card: Card) -> str:
         "",
         card.description,
         "",
-        f"Trained on {card.trained_at} from {card.data.posts} posts ({_counts(card.data.labels)}; languages: {_counts(card.data.languages)}), "
-        f"{card.data.corrections} of them people's corrections. Seed {card.seed}. Made with {_counts(card.versions)}.",
+        f"Trained on {card.trained_at} from {card.data.posts} posts ({_counts(card.data.labels)}; "
+        f"languages: {_counts(card.data.languages)}), {card.data.corrections} of them people's corrections. Seed {card.seed}. Made with {_counts(card.versions)}.",
         "",
         "## How good it is",
         "",

@@ -127,7 +127,9 @@ def check_corpus(corpus: Corpus, *, least: int = LEAST_POSTS) -> list[str]:
         for label in Label
         if counts[label] < _LEAST_SHARE * len(posts)
     ]
-    findings += _shortened([f"the id {id_} is used {count} times" for id_, count in Counter(post.id for post in posts).items() if count > 1])
+    findings += _shortened(
+        [f"the id {id_} is used {count} times" for id_, count in Counter(post.id for post in posts).items() if count > 1]
+    )
     labels: dict[str, set[Label]] = defaultdict(set)
     for post in posts:
         labels[post.topic].add(post.label)

@@ -36,7 +36,7 @@ def evaluate(folder: Path, data: Path | None = None) -> str:
 
 def _from_card(card: Card) -> Iterator[str]:
     scores = card.scores
-    yield f"{card.version}: {card.data.posts} posts, cross-validated in {scores.folds} parts by topic (nothing here is about posts it learned from)"
+    yield f"{card.version}: {card.data.posts} posts, cross-validated in {scores.folds} parts by topic"
     yield f"macro-F1 {scores.macro_f1:.3f}   accuracy {scores.accuracy:.3f}   calibration error {scores.ece:.3f}"
     yield ""
     yield f"{'label':<18} {'precision':>9} {'recall':>7} {'F1':>6} {'posts':>6}   sure from   sure, right"
@@ -94,5 +94,10 @@ def _rows(path: Path) -> Iterator[tuple[str, Label, str | None]]:
             row = json.loads(line)
         except ValueError:
             raise ModelError(f"{path}, line {number} is no JSON. Next: correct it") from None
-        if isinstance(row, dict) and row.get("label_source") == "human" and row.get("label") in list(Label) and isinstance(row.get("text"), str):
+        if (
+            isinstance(row, dict)
+            and row.get("label_source") == "human"
+            and row.get("label") in list(Label)
+            and isinstance(row.get("text"), str)
+        ):
             yield row["text"], Label(row["label"]), row.get("lang")

@@ -41,7 +41,10 @@ _TOKEN = re.compile(r"\w+(?:['’]\w+)*|[?!]+|[\u2600-\u27bf\U0001f300-\U0001faf
 
 
 def tokens(text: str) -> list[str]:
-    """The words of a text in lower case: links, addresses and numbers masked, names of people left out; `?`, `!` and emoji are words of their own."""
+    """The words of a text in lower case; `?`, `!` and emoji are words of their own.
+
+    Links, addresses and numbers are masked, the names that it addresses are left out.
+    """
     text = text.lower()
     for sign, shape, word in _MASKS:
         if sign in text:
@@ -107,6 +110,12 @@ class Terms(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             words.add(lookup.runs(split))
             letters.add(*map(lookup.pieces, split))
         return sparse.hstack([words.weighted(self.words_idf_), letters.weighted(self.letters_idf_)], format="csr")
+
+    def real_words(self) -> np.ndarray:
+        """1 for each column of `words` that holds a real word, 0 for signs, numbers and masks alone."""
+        masks = {"0", "xlink", "xmail", "xversion", "xstatus"}
+        grams = self.words_.split("\n") if self.words_ else []
+        return np.array([float(any(word[0].isalpha() and word not in masks for word in gram.split())) for gram in grams])
 
     def columns(self, token: str) -> list[int]:
         """The columns that one word touches by itself."""

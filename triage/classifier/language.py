@@ -5,20 +5,27 @@ from __future__ import annotations
 import re
 
 _COMMON = {
-    "en": """the and is are was of to in it that this for on with not be have has you my i'm it's don't can't an at by from they we what how there just but
+    "en": """the and is are was of to in it that this for on with not be have has you my i'm it's don't can't an at by from they we
+        what how there just but
         been would your when after does any every all here out into than then who why
         me as do no or am did which their its someone other two""",
-    "fr": """le la les un une des est et dans pour sur pas que qui vous je j'ai c'est ce cette avec mon ma mes du au aux ne plus depuis mais ça sont nous
+    "fr": """le la les un une des est et dans pour sur pas que qui vous je j'ai c'est ce cette avec mon ma mes du au aux ne plus depuis
+        mais ça sont nous
         on être fait très tout sans chez quand même merci bonjour l'app d'un d'une n'est qu'il""",
-    "de": """der die das und ist nicht ein eine einen ich zu mit auf für den dem von im es sich auch bei aus wie noch nach mir mein meine wir ihr seit
+    "de": """der die das und ist nicht ein eine einen ich zu mit auf für den dem von im es sich auch bei aus wie noch nach mir mein
+        meine wir ihr seit
         hab habe hat kann wird sind oder aber wenn nur schon beim zum zur danke immer mal""",
-    "es": """el la los las un una es y en que de del por para con no se mi me lo al pero como más ya está están muy cuando desde qué sin hay os gracias
+    "es": """el la los las un una es y en que de del por para con no se mi me lo al pero como más ya está están muy cuando desde qué
+        sin hay os gracias
         tengo tiene puede esto esta este ha he nos sale hola""",
-    "pt": """o os as um uma é e em que do da dos das por para com não se meu minha eu mas mais já está muito quando desde sem tem você isso esse essa
+    "pt": """o os as um uma é e em que do da dos das por para com não se meu minha eu mas mais já está muito quando desde sem tem você
+        isso esse essa
         ao na no nas nos obrigado obrigada são foi vocês""",
-    "it": """il lo gli un una è e in che di del della dei per con non si mi mio mia ma più già sono molto quando senza ho hai ha questo questa al nel
+    "it": """il lo gli un una è e in che di del della dei per con non si mi mio mia ma più già sono molto quando senza ho hai ha questo
+        questa al nel
         nella alla grazie ciao anche come perché da""",
-    "nl": """de het een en is niet van in op voor met dat die ik je mijn te zijn maar nog ook aan als bij naar er wat heeft heb kan wordt sinds geen
+    "nl": """de het een en is niet van in op voor met dat die ik je mijn te zijn maar nog ook aan als bij naar er wat heeft heb kan
+        wordt sinds geen
         wij jullie bedankt deze dit""",
 }
 _WORDS: dict[str, tuple[str, ...]] = {}

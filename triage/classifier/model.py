@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ _LARGEST_UNPACKED = 256 * 1024 * 1024  # bytes
 _LONGEST_TEXT = 8_000  # characters that the model reads; posts are shorter, and issues say in the first lines what they are
 _BATCH = 512  # texts; more gain nothing and cost memory
 _EVIDENCE = 5  # words
+_SIGN = re.compile(r"[?!\u2600-\u27bf\U0001f300-\U0001faff]")  # what says something without a letter
 
 
 def model_folder() -> Path:
@@ -53,6 +55,8 @@ class Classifier:
         self._features: Any = pipeline[0]
         self._judge: Any = pipeline[1]
         self._labels = [Label(name) for name in self._judge.classes_]
+        self._terms: Any = self._features.transformer_list[0][1]
+        self._real_words: Any = self._terms.real_words()
 
     @classmethod
     def load(cls, folder: Path, thresholds: Mapping[str, float] | None = None) -> Classifier:
@@ -67,15 +71,16 @@ class Classifier:
         chosen = {**card.thresholds}
         for name, threshold in (thresholds or {}).items():
             if name not in list(Label) or not 0.0 <= threshold <= 1.0:
-                raise ModelError(f"the threshold {name}: {threshold} is not a label with a number from 0 to 1. Next: correct it in the config")
+                raise ModelError(f"the threshold {name}: {threshold} is no label with a number from 0 to 1. Next: correct it in the config")
             chosen[Label(name)] = threshold
         return cls(card, pipeline, chosen, warning)
 
     def classify(self, texts: Sequence[str], languages: Sequence[str | None] | None = None, *, evidence: bool = False) -> list[Verdict]:
         """One verdict a text, in order. `languages` are what the platform says, where it says it; else the language is guessed.
 
-        The same text gets the same verdict in any batch. A text without a word that the model knows is never sure, and one
-        without any word at all gets a quarter for each label. `evidence` adds up to five words that spoke for the label.
+        The same text gets the same verdict in any batch. `sure` also needs a word that the model knows, and a language that it was
+        measured in. A text without any letter, digit, emoji, `?` or `!` gets a quarter for each label. `evidence` adds up to five words that
+        spoke for the label.
         """
         given = languages if languages is not None else [None] * len(texts)
         verdicts: list[Verdict] = []
@@ -83,14 +88,15 @@ class Classifier:
             batch = [text[:_LONGEST_TEXT] for text in texts[start : start + _BATCH]]
             for text, tag, (scores, known) in zip(batch, given[start : start + _BATCH], self._scores(batch), strict=True):
                 label = max(scores, key=lambda name: scores[name])
+                language = language_of(text, tag)
                 verdicts.append(
                     Verdict(
                         label=label,
                         confidence=scores[label],
                         scores={str(name): score for name, score in scores.items()},
-                        sure=known and scores[label] >= self.thresholds[label],
+                        sure=known and scores[label] >= self.thresholds[label] and self._reads(text, language),
                         by=self.card.version,
-                        language=language_of(text, tag),
+                        language=language,
                         signals=signals(text),
                         evidence=self.explain(text, label) if evidence else (),
                     )
@@ -102,7 +108,6 @@ class Classifier:
         from triage.classifier.features import spans
 
         text = text[:_LONGEST_TEXT]
-        terms = self._features.transformer_list[0][1]
         weights = self._judge.calibrated_classifiers_[0].estimator.coef_
         lift = weights[self._labels.index(Label(label))] - weights.mean(axis=0)
         row = self._features.transform([text])
@@ -110,19 +115,23 @@ class Classifier:
         strength: dict[str, tuple[float, str]] = {}
         for shown, token in spans(text):
             if token not in strength:
-                strength[token] = (sum(values.get(column, 0.0) * float(lift[column]) for column in set(terms.columns(token))), shown)
+                strength[token] = (sum(values.get(column, 0.0) * float(lift[column]) for column in set(self._terms.columns(token))), shown)
         ranked = sorted((item for item in strength.values() if item[0] > 0), key=lambda item: -item[0])
         return tuple(shown for _, shown in ranked[:_EVIDENCE])
+
+    def _reads(self, text: str, language: str | None) -> bool:
+        """Whether the model was measured in the text's language; people's clients say a wrong one, so a guess counts as well."""
+        measured = self.card.scores.languages
+        return language is None or language in measured or language_of(text) in measured
 
     def _scores(self, texts: Sequence[str]) -> Iterator[tuple[dict[Label, float], bool]]:
         """For each text the probability of each label, and whether the model knows any of its words."""
         rows = self._features.transform(texts)
-        terms = self._features.transformer_list[0][1]
-        known = rows[:, : len(terms.words_idf_)].getnnz(axis=1)
-        for text, probabilities, count in zip(texts, self._judge.predict_proba(rows).tolist(), known.tolist(), strict=True):
-            if any(map(str.isalnum, text)) or count:
+        known = (rows[:, : len(self._real_words)] @ self._real_words).tolist()
+        for text, probabilities, weight in zip(texts, self._judge.predict_proba(rows).tolist(), known, strict=True):
+            if any(map(str.isalnum, text)) or _SIGN.search(text):
                 found = dict(zip(self._labels, probabilities, strict=True))
-                yield {label: found[label] for label in Label}, count > 0
+                yield {label: found[label] for label in Label}, weight > 0
             else:
                 yield dict.fromkeys(Label, 1 / len(Label)), False
 
@@ -173,7 +182,7 @@ def _unpacked(folder: Path, content: bytes, card: Card) -> tuple[Any, str]:
     same = made_with == sklearn.__version__
     try:
         strangers = sorted(set(get_untrusted_types(data=content)) - set(TRUSTED))
-    except Exception as error:  # skops raises what its parser meets; a file that can't be read is never loaded
+    except Exception as error:  # noqa: BLE001 - skops raises whatever its parser meets, and no such file is loaded
         raise ModelError(f"the model in {folder} can't be read: {_said(error)}. {TRAIN_AGAIN}") from None
     if strangers:
         raise ModelError(f"the model in {folder} holds types that are not trusted: {', '.join(strangers)[:200]}. {TRAIN_AGAIN}")
@@ -184,11 +193,14 @@ def _unpacked(folder: Path, content: bytes, card: Card) -> tuple[Any, str]:
             pipeline = loads(content, trusted=list(TRUSTED))
             labels = sorted(map(str, pipeline[1].classes_))
             pipeline.predict_proba(["it works"])
-    except Exception as error:  # another version of scikit-learn fails in any way it likes
+    except Exception as error:  # noqa: BLE001 - another version of scikit-learn fails in any way it likes
         raise ModelError(f"the model in {folder} can't be used{versions}: {_said(error)}. {TRAIN_AGAIN}") from None
     if labels != sorted(Label):
         raise ModelError(f"the model in {folder} gives other labels than its card: {', '.join(labels)[:200]}. {TRAIN_AGAIN}")
-    return pipeline, "" if same else f"the model was made with scikit-learn {made_with}, this is {sklearn.__version__}: its scores may differ a little"
+    return (
+        pipeline,
+        "" if same else f"the model was made with scikit-learn {made_with}, this is {sklearn.__version__}: its scores may differ a little",
+    )
 
 
 def _said(error: Exception) -> str:

@@ -45,7 +45,7 @@ _DESCRIPTION = (
     "English, French, German and Spanish, with a few in Portuguese, Italian and Dutch; of other languages it knows nothing and is never "
     "sure about a text without a word that it knows. It reads a post alone, without its thread, and is weak at irony."
 )
-_PARAMETERS = {
+_PARAMETERS: dict[str, dict[str, Any]] = {
     "terms": {"words": 2, "letters": 5, "words_least": 2, "letters_least": 3},
     "form": {"weight": 1.0},
     "regression": {"C": 2.0, "class_weight": "balanced", "solver": "newton-cg"},  # newton-cg: ten times as fast here as the default
@@ -86,11 +86,15 @@ def train(
     found = read_corpus(corpus)
     findings = check_corpus(found, least=least)
     if findings:
-        raise ModelError(f"the corpus in {corpus} would teach the wrong thing: {'; '.join(findings)}. Next: mend these lines, then train again")
+        raise ModelError(
+            f"the corpus in {corpus} would teach the wrong thing: {'; '.join(findings)}. Next: mend these lines, then train again"
+        )
     corrected = _corrections(corrections)
     posts = [*found.posts, *corrected]
     if len({post.topic for post in posts}) < 2 * _FOLDS:
-        raise ModelError(f"the corpus in {corpus} has fewer than {2 * _FOLDS} topics: too few to hold some back. Next: add posts on other topics")
+        raise ModelError(
+            f"the corpus in {corpus} has fewer than {2 * _FOLDS} topics: too few to hold some back. Next: add posts on other topics"
+        )
     tell(1, steps, f"{len(posts)} posts read and checked")
     judged = _cross_validated(posts, seed, lambda fold: tell(1 + fold, steps, f"part {fold} of {_FOLDS} judged"))
     thresholds = {label: threshold(judged, label) for label in Label}
@@ -106,7 +110,9 @@ def _corrections(pairs: Sequence[tuple[str, str]]) -> list[Post]:
     last = {text: label for text, label in pairs if text.strip()}
     for label in last.values():
         if label not in list(Label):
-            raise ModelError(f"a correction has the label {label!r}, which is none of {', '.join(Label)}. Next: correct it with `triage relabel`")
+            raise ModelError(
+                f"a correction has the label {label!r}, which is none of {', '.join(Label)}. Next: correct it with `triage relabel`"
+            )
     names = {text: f"correction-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:12]}" for text in last}
     return [Post(names[text], text, Label(label), "", names[text], "post") for text, label in sorted(last.items())]
 
@@ -158,15 +164,19 @@ def _cross_validated(posts: Sequence[Post], seed: int, done: Callable[[int], Non
 def threshold(judged: _Judged, label: Label) -> float:
     """The confidence from which the verdicts `label` are right often enough; 1.0 where it is never reached."""
     ranked = sorted(
-        ((score, truth == label) for score, truth, given in zip(judged.confidences, judged.truth, judged.given, strict=True) if given == label),
+        (
+            (score, truth == label)
+            for score, truth, given in zip(judged.confidences, judged.truth, judged.given, strict=True)
+            if given == label
+        ),
         reverse=True,
     )
     best, right = 1.0, 0
     for count, (confidence, is_right) in enumerate(ranked, start=1):
         right += is_right
         if count >= _LEAST_SURE and right / count >= PRECISION_WANTED:
-            best = math.ceil(confidence * 1000) / 1000
-    return min(best, 1.0)
+            best = math.floor(confidence * 1e6) / 1e6
+    return best
 
 
 def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float:

@@ -28,7 +28,9 @@ def up() -> None:
     logs.setup(config.log.level, as_json=config.log.format == "json", name="up")
     with lock(config.folder):
         check_port(config.web.host, config.web.port)
-        App(config).close()  # a config, a connector or a store that can't be used is said here, once
+        app = App(config)  # a config, a connector or a store that can't be used is said here, once
+        app.verify()
+        app.close()
         check_model(config)
         served = broker.command(config.folder)
         try:
@@ -91,6 +93,7 @@ def run(once: bool) -> None:
     from triage.pipeline import sweep
 
     with opened() as app:
+        app.verify()
         tasks.know_sources(app)
         did = sweep.once(app)
         failing = [account for account in app.store.views.status(app.clock.now())["accounts"] if account["state"] != "ok"]
@@ -114,7 +117,7 @@ def beat() -> None:
     """Celery's beat: rings the workers for what is due, sooner than they would look."""
     from triage.tasks import app
 
-    app.start(["beat", "--loglevel", "WARNING"])
+    app.Beat(quiet=True, loglevel="WARNING").run()
 
 
 @click.command()

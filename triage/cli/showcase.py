@@ -203,7 +203,7 @@ def _progress(app: Any, seconds: float, stop: Event) -> None:
             tickets, comments = counts.get("ticket", {}).get("done", 0), counts.get("comment", {}).get("done", 0)
             raised = len(now["alerts"])
             click.echo(
-                f"  {time.monotonic() - started:3.0f} s  {now['mentions']['stored']:3} mentions judged, {tickets} tickets, {comments} comments on them, "
+                f"  {time.monotonic() - started:3.0f} s  {now['mentions']['stored']:3} posts fetched, {tickets} tickets, {comments} comments on them, "
                 f"{now['open_tasks']} tasks for people, {counts.get('archive', {}).get('done', 0)} archived, {raised} alert{'s' if raised != 1 else ''}"
             )
         settled = not any(
@@ -233,18 +233,18 @@ def _summary(app: Any, world: Mapping[str, Any], config: Any) -> None:
         f"  {now['open_tasks']} items wait for a person; whatever was unsure, private or angry is among them. The rest is archived, reviewable."
     )
     for alert in now["alerts"]:
-        click.echo(f"  Alert {alert['name']}: {alert['summary']}")
+        words = " ".join(alert["summary"].split())
+        click.echo(f"  Alert {alert['name']}: {words if len(words) <= 150 else words[:149] + '…'}")
     answerable = next((row for row in queue if row["what"] == "answer"), None)
     filed = next((row for row in queue if row["ticket"]), None)
-    command = f"TRIAGE_CONFIG={_short(config.folder / 'config.yaml')} {_short(Path(sys.argv[0]))}"
+    program = f"{_short(Path(sys.executable))} -m triage" if sys.argv[0].endswith("__main__.py") else _short(Path(sys.argv[0]))
     click.echo("\n" + bold("Where to look"))
     click.echo(f"  {world['mastodon']['url']}   the posts, their threads, our replies")
     click.echo(f"  {world['jira']['url']}   the tickets")
     click.echo(f"  {world['receiver']['url']}   the alerts")
     click.echo(f"  http://{config.web.host}:{config.web.port}/metrics and /healthz")
     click.echo("\n" + bold("What to try, in another terminal in this folder"))
-    click.echo(f"  export {command.split(' ')[0]}")
-    program = command.split(" ")[1]
+    click.echo(f"  export TRIAGE_CONFIG={_short(config.folder / 'config.yaml')}")
     click.echo(f"  {program} queue")
     if filed:
         click.echo(f"  {program} show {filed['mention']}")
@@ -260,6 +260,6 @@ def _summary(app: Any, world: Mapping[str, Any], config: Any) -> None:
 def _short(path: Path) -> str:
     """A path as one would type it here."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)

@@ -21,6 +21,7 @@ from triage.store.schema import accounts, actions, mentions, problems, revisions
 
 REREAD = timedelta(hours=1)
 LIVE = frozenset({State.PLANNED, State.SENDING, State.DOUBT, State.DONE, State.PARKED, State.REJECTED, State.OBSERVED})
+_CLAIMED = tuple(column for column in mentions.c if column.name not in ("stored_at", "read_at", "deleted_at", "reread_at", "due_at"))
 OUTWARD = frozenset({ActionKind.TICKET, ActionKind.COMMENT, ActionKind.REPLY, ActionKind.ALERT})
 
 
@@ -209,10 +210,11 @@ class Inbox:
         due = sa.and_(mentions.c.due_at <= now, mentions.c.quarantined.is_(None))
         begun = mentions.c.attempt >= 1 if suspect else mentions.c.attempt == 0
         chosen = sa.select(mentions.c.id).where(due, begun).order_by(mentions.c.due_at, mentions.c.id).limit(1 if suspect else limit)
+        chosen = chosen.with_for_update(skip_locked=True)  # of several workers each takes its own; SQLite has one writer anyway
         if ids is not None:
             chosen = chosen.where(mentions.c.id.in_(ids))
         with self._database.write() as connection:
-            wanted = [id_ for (id_,) in connection.execute(chosen)]
+            wanted = connection.execute(chosen).scalars().all()
             if not wanted:
                 return []
             if suspect:
@@ -225,7 +227,7 @@ class Inbox:
                 sa.update(mentions)
                 .where(mentions.c.id.in_(wanted), due, begun)
                 .values(attempt=mentions.c.attempt + 1, due_at=now + timedelta(seconds=seconds))
-                .returning(mentions)
+                .returning(*_CLAIMED)
             )
             taken = sorted(connection.execute(take).mappings().all(), key=lambda row: (row["created_at"], row["id"]))
             first = self._first_ids(connection, {row["author"] for row in taken})

@@ -507,14 +507,11 @@ class Outbox:
             if last is not None and now - last < every:
                 return False, last
             if old is None:
-                done = connection.execute(
-                    insert(connection, meta).values(name=name, value=now.isoformat()).on_conflict_do_nothing()
-                ).rowcount
+                statement = insert(connection, meta).values(name=name, value=now.isoformat()).on_conflict_do_nothing()
             else:
-                done = connection.execute(
-                    sa.update(meta).where(meta.c.name == name, meta.c.value == old).values(value=now.isoformat())
-                ).rowcount
-        return done == 1, last
+                statement = sa.update(meta).where(meta.c.name == name, meta.c.value == old).values(value=now.isoformat())
+            mine = connection.execute(statement.returning(meta.c.name)).first() is not None
+        return mine, last
 
     def row(self, action_id: int) -> RowMapping:
         """One action, whole; `UserError` when there is none."""

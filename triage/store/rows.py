@@ -27,7 +27,8 @@ def unpack(stored: bytes) -> bytes:
 
 def clean(text: str) -> str:
     """PostgreSQL takes neither NUL nor lone surrogates."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    text = text.replace("\x00", "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def clean_json(value: Any) -> Any:
