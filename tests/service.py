@@ -168,7 +168,9 @@ class Service(App):
         return self.store.views.queue()
 
 
-def service(folder: Path, store: str, *, mode: str = "act", source: str = "", clock: HandClock | None = None, started: bool = True) -> Service:
+def service(
+    folder: Path, store: str, *, mode: str = "act", source: str = "", clock: HandClock | None = None, started: bool = True
+) -> Service:
     """A service on the store at `store`; with `started` its first poll has been made."""
     text = CONFIG.format(mode=mode, folder=folder, store=store, source=source)
     made = Service(configuration.parse(text, folder / "config.yaml", {}), clock=clock or HandClock())
@@ -179,4 +181,4 @@ def service(folder: Path, store: str, *, mode: str = "act", source: str = "", cl
     return made
 
 
-__all__ = ["Service", "Store", "HandClock", "health", "service"]
+__all__ = ["HandClock", "Service", "Store", "health", "service"]

@@ -27,7 +27,10 @@ IMPORTED = "import"
 
 
 def manifest(kind: str, name: str) -> Manifest:
-    """The manifest of a connector: a file in `triage/<kind>/`, or an entry point in the group `triage.<kind>`. `ConfigError` when there is none."""
+    """The manifest of a connector: of a file in `triage/<kind>/`, or of an entry point in the group `triage.<kind>`.
+
+    `ConfigError` when there is none of that name.
+    """
     package = importlib.import_module(f"triage.{kind}")
     folder = Path(next(iter(package.__path__)))
     found = sorted(path.stem for path in folder.glob("*.py"))
@@ -91,7 +94,11 @@ class App:
 
     def verify(self) -> None:
         """Make every connector, so that what the config gets wrong is said before anything runs. Looking at the store needs no tokens."""
-        for kind, connectors in (("platforms", self.config.sources), ("trackers", self.config.trackers), ("notifiers", self.config.notifiers)):
+        for kind, connectors in (
+            ("platforms", self.config.sources),
+            ("trackers", self.config.trackers),
+            ("notifiers", self.config.notifiers),
+        ):
             for name in connectors:
                 self._connector(kind, name, connectors)
 

@@ -106,7 +106,10 @@ class Platform(Protocol):
         """The uri of the first post of the thread, for grouping. Our own announcement does not count: each answer to it begins a thread."""
 
     def compose(self, mention: Mention, text: str) -> Sequence[str]:
-        """The posts that an answer of this length needs, in order, each within the server's limit (the @name and the content warning count)."""
+        """The posts that an answer of this length needs, in order.
+
+        Each is within the server's limit, to which the @name and the content warning count.
+        """
 
     def reply(self, work: Work) -> Receipt:
         """Post `work.payload["text"]` (one of `compose`'s posts) in answer to `work.mention`, never more public than it.

@@ -1,8 +1,8 @@
 """What follows from what happened to an action: pure decisions, drawn in docs/delivery.md.
 
-    planned ──claim──▶ sending ──▶ done
-       ▲                  │├─────▶ rejected     not accepted, and never will be as it is
-       └──────────────────┘└─────▶ doubt ──▶ done (found) │ planned (settled, clean, once) │ parked
+planned ──claim──▶ sending ──▶ done
+   ▲                  │├─────▶ rejected     not accepted, and never will be as it is
+   └──────────────────┘└─────▶ doubt ──▶ done (found) │ planned (settled, clean, once) │ parked
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def looks(kind: ActionKind) -> tuple[float, ...]:
 
 def backoff(attempt: int, pace: Pace) -> float:
     """Seconds before attempt number `attempt` + 1: doubling, up to the longest."""
-    return min(pace.retry_first * 2 ** min(max(attempt - 1, 0), 30), pace.retry_longest)
+    return min(pace.retry_first * 2.0 ** min(max(attempt - 1, 0), 30), pace.retry_longest)
 
 
 def after_error(kind: ActionKind, attempt: int, error: RemoteError, now: datetime, pace: Pace) -> Move:

@@ -1,19 +1,19 @@
 """Every error of ours, sorted by what the caller must do.
 
-    TriageError
-    ├── UserError              show it to the person: it ends with the next step
-    │   ├── ConfigError        a file, a key or a secret is wrong; names file and line
-    │   ├── StoreError         the database is locked, full, newer than the program, or in use
-    │   └── ModelError         the model is missing, tampered with, or does not match its card
-    ├── ItemError              set this one item aside (quarantine), go on with the others
-    └── RemoteError            the far side; `account` names it
-        ├── NotAccepted        proved not accepted: plan it again, after `after` seconds
-        │   ├── Unauthorized   and pause the account: its token or rights are wrong
-        │   ├── RateLimited    and leave the account alone for `after` seconds
-        │   └── TooLate        we waited too long between intent and first byte, and sent nothing
-        ├── Refused            not accepted and never will be as it is: a person looks
-        │   └── Gone           the thing that we asked for does not exist (any more)
-        └── OutcomeUnknown     it may have happened: look before anything else (doubt)
+TriageError
+├── UserError              show it to the person: it ends with the next step
+│   ├── ConfigError        a file, a key or a secret is wrong; names file and line
+│   ├── StoreError         the database is locked, full, newer than the program, or in use
+│   └── ModelError         the model is missing, tampered with, or does not match its card
+├── ItemError              set this one item aside (quarantine), go on with the others
+└── RemoteError            the far side; `account` names it
+    ├── NotAccepted        proved not accepted: plan it again, after `after` seconds
+    │   ├── Unauthorized   and pause the account: its token or rights are wrong
+    │   ├── RateLimited    and leave the account alone for `after` seconds
+    │   └── TooLate        we waited too long between intent and first byte, and sent nothing
+    ├── Refused            not accepted and never will be as it is: a person looks
+    │   └── Gone           the thing that we asked for does not exist (any more)
+    └── OutcomeUnknown     it may have happened: look before anything else (doubt)
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Named places at which a test may make the process die, stop, sleep or fail: `TRIAGE_FAILPOINTS="after_send=kill@0.5,after_intent=sleep:3"`.
+"""Named places at which a test may make the process die, stop, sleep or fail.
 
+`TRIAGE_FAILPOINTS="after_send=kill@0.5,after_intent=sleep:3"` sets two of them.
 `kill` is SIGKILL, `stop` is SIGSTOP (to the whole process), `sleep:SECONDS` waits, `raise` raises. `@P` is the
 probability, drawn anew at each passing. Nothing happens where the variable is not set.
 """

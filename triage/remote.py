@@ -169,9 +169,9 @@ class Adapter(HTTPAdapter):
         finally:
             watchdog.cancel()
             _call.reset(token)
-        error = error_of(response, self.account, is_read=call.is_read)
-        if error is not None:
-            raise error
+        refusal = error_of(response, self.account, is_read=call.is_read)
+        if refusal is not None:
+            raise refusal
         answers = _answers.get()
         if answers is not None and not streaming:
             answers.append(Answer(response.status_code, response.headers, response.content))
@@ -220,7 +220,9 @@ def error_of(response: requests.Response, account: str, *, is_read: bool) -> Rem
     said = _said(response)
     text = f"{account}: the server answered {status}{said}"
     if response.is_redirect:
-        return Refused(f"{text}: it moved to {redact(response.headers.get('Location', ''))}; put that address into the config", status=status)
+        return Refused(
+            f"{text}: it moved to {redact(response.headers.get('Location', ''))}; put that address into the config", status=status
+        )
     if status in (401, 403):
         return Unauthorized(text, status=status)
     if status == 429:
@@ -360,4 +362,3 @@ def redact(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return " ".join(_SHAPES.sub(r"\1***", text).split())
-

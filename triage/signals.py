@@ -127,7 +127,7 @@ _GROUPS = {
         sans_authentification sans_être_connecté ohne_passwort ohne_anmeldung ohne_login sin_contraseña sin_autenticación
         sin_iniciar_sesión
     """,
-    "open to all": "anyone_can anybody_can everyone_can any_user_can everybody_can n'importe_qui jeder_kann cualquiera_puede",
+    "open to all": "anyone_can anybody_can everyone_can any_user_can everybody_can importe_qui jeder_kann cualquiera_puede",
     "reach": """
         access read see delete deletes open opens admin endpoint endpoints account accounts data files users panel reset login auth
         invoices photos documents camera accès accéder lire voir données fichiers zugreifen zugriff lesen sehen einsehbar daten abrufbar
@@ -202,7 +202,7 @@ _GROUPS = {
         any_plan on_the_roadmap could_you_add can_you_add could_we_have can_we_get can_we_have could_we_get please_support please_bring
         please_let please_give please_consider please_make please_implement requesting any_chance_of begging_for an_option_to
         missing_feature planning_to_add plans_to_add plans_to_support serait_bien serait_super serait_top serait_génial serait_cool
-        serait_pratique aimerais_pouvoir aimerais_bien possible_ajouter ajoutez rajoutez pourriez-vous_ajouter c'est_prévu est_prévu
+        serait_pratique aimerais_pouvoir aimerais_bien possible_ajouter ajoutez rajoutez pourriez-vous_ajouter est_prévu
         une_option_pour mettez_un wäre_toll wäre_schön wäre_super wäre_cool wäre_klasse wäre_hilfreich wünsche_mir wünschte feature_wunsch
         baut_bitte bitte_baut bitte_einbauen fehlt_mir hätte_gern ist_geplant könntet_ihr könnt_ihr estaría_bien estaría_genial
         sería_genial sería_ideal sería_bueno sería_útil me_gustaría echo_de_menos echo_en_falta podríais_añadir podéis_añadir añadid
@@ -244,7 +244,7 @@ _RULES = (
     _Rule(OUTAGE, ("status",), ("not", "code", "talk"), after=1),
     _Rule(OUTAGE, ("service", "dead"), ("not",), within=3),
     _Rule(ANGER, ("swear",), ("glad",), after=3),
-    _Rule(ANGER, ("rage",), ("not", "mild"), after=1),
+    _Rule(ANGER, ("rage",), ("not", "mild")),
     _Rule(FEATURE_REQUEST, ("request",), ("worked",), after=5),
 )
 

@@ -199,7 +199,9 @@ class StoreSuite:
         work = store.outbox.claim(actions[0], NOW)
         assert work is not None
         store.outbox.finish(work, Move(State.DOUBT, "cut", due_at=NOW), NOW)
-        seen = health.snapshot(store.database, NOW + timedelta(minutes=5), mode="act", sources=["acme", "new"], others=[("tracker", "tickets")])
+        seen = health.snapshot(
+            store.database, NOW + timedelta(minutes=5), mode="act", sources=["acme", "new"], others=[("tracker", "tickets")]
+        )
         assert (seen.mentions, seen.actions[ActionKind.TICKET, State.DOUBT], seen.actions[ActionKind.TICKET, State.PLANNED]) == (3, 1, 2)
         assert (seen.oldest_doubt_seconds, seen.due_behind_seconds, seen.open_tasks) == (300.0, 300.0, {"bug_report": 3})
         assert seen.sources["new"].last_success_age_seconds is None
@@ -208,7 +210,7 @@ class StoreSuite:
         """What the migrations make is what the code describes, and the newest one is the one that the code knows."""
         with store.database.read() as connection:
             assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
-        assert sorted(path.name[1:5] for path in (MIGRATIONS / "versions").glob("v*.py"))[-1] == HEAD == store.database.version()
+        assert max(path.name[1:5] for path in (MIGRATIONS / "versions").glob("v*.py")) == HEAD == store.database.version()
 
     def test_a_newer_store_is_refused(self, store: Store, url: str) -> None:
         """With the next step, and nothing changed."""

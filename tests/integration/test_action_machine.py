@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.service import Service, HandClock, service
+from tests.service import HandClock, Service, service
 from triage.errors import NotAccepted, OutcomeUnknown, RateLimited, Refused
 from triage.mention import State
 from triage.pipeline import deliver, intake, judge, people
@@ -96,7 +96,9 @@ class ActionMachine(RuleBasedStateMachine):
         other = service(self.folder, f"sqlite:///{self.folder}/triage.db", clock=self.clock, started=False)
         other._made.update(self.app._made)
         for number, row in enumerate(self.app.actions()):
-            work = other.store.outbox.claim(row["id"], self.clock.now()) if row["state"] == State.PLANNED and row["via"] != "human" else None
+            work = (
+                other.store.outbox.claim(row["id"], self.clock.now()) if row["state"] == State.PLANNED and row["via"] != "human" else None
+            )
             if work is not None and number % 2:
                 try:
                     deliver.carry_out(other, work)
@@ -139,7 +141,12 @@ class ActionMachine(RuleBasedStateMachine):
             self.app.pass_(seconds=1800)
         self.nothing_is_made_twice()
         for row in self.app.actions():
-            waits = row["via"] == "human" or row["state"] in (State.PARKED, State.REJECTED) or row["after_id"] is not None or row["kind"] == "alert"
+            waits = (
+                row["via"] == "human"
+                or row["state"] in (State.PARKED, State.REJECTED)
+                or row["after_id"] is not None
+                or row["kind"] == "alert"
+            )
             assert row["state"] in SETTLED or waits, row
         filed = {row["remote_id"] for row in self.app.actions("ticket") if row["state"] == State.DONE}
         held = {row["state"] for row in self.app.actions("ticket")} & {State.PARKED, State.REJECTED}
@@ -159,4 +166,6 @@ class ActionMachine(RuleBasedStateMachine):
 
 
 TestActionMachine = ActionMachine.TestCase
-TestActionMachine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
+TestActionMachine.settings = settings(
+    max_examples=30, stateful_step_count=25, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck)
+)

@@ -116,12 +116,13 @@ def describe(card: Card) -> str:
     """The card for people, in Markdown."""
     scores = card.scores
     lines = [
-        f"# Model {card.version}",
+        f"# {card.version}",
         "",
         card.description,
         "",
         f"Trained on {card.trained_at} from {card.data.posts} posts ({_counts(card.data.labels)}; "
-        f"languages: {_counts(card.data.languages)}), {card.data.corrections} of them people's corrections. Seed {card.seed}. Made with {_counts(card.versions)}.",
+        f"languages: {_counts(card.data.languages)}), {card.data.corrections} of them people's corrections. "
+        f"Seed {card.seed}. Made with {_counts(card.versions)}.",
         "",
         "## How good it is",
         "",

@@ -79,8 +79,8 @@ class Classifier:
         """One verdict a text, in order. `languages` are what the platform says, where it says it; else the language is guessed.
 
         The same text gets the same verdict in any batch. `sure` also needs a word that the model knows, and a language that it was
-        measured in. A text without any letter, digit, emoji, `?` or `!` gets a quarter for each label. `evidence` adds up to five words that
-        spoke for the label.
+        measured in. A text without any letter, digit, emoji, `?` or `!` gets a quarter for each label. `evidence` adds up to five
+        words that spoke for the label.
         """
         given = languages if languages is not None else [None] * len(texts)
         verdicts: list[Verdict] = []

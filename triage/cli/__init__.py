@@ -65,7 +65,7 @@ class _Lazy(click.Group):
 
             near = extractOne(args[0], list(COMMANDS), score_cutoff=60)
             if near:
-                error.message += f" Did you mean {near[0]!r}?"
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import sys
@@ -39,7 +40,7 @@ def _open(file: str) -> IO[str]:
     from triage.errors import UserError
 
     if file == "-":
-        return click.get_text_stream("stdin", encoding="utf-8", errors="replace")
+        return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace")
     try:
         return Path(file).open(encoding="utf-8-sig", errors="replace", newline="")
     except OSError as error:
@@ -190,7 +191,7 @@ def _rules() -> Any:
     try:
         return load_config().rules
     except ConfigError:
-        return config.default_rules()
+        return config.parse("mode: observe\n").rules
 
 
 def _since(text: str) -> datetime:

@@ -39,7 +39,8 @@ def status(as_json: bool) -> None:
         late = f", {account['late_found']} found late" if account["late_found"] else ""
         why = f": {safe(account['why'])}" if account["state"] != "ok" and account["why"] else ""
         click.echo(
-            f"{account['role']:<9} {account['name']} is {account['state']}, last success {ago(account['last_success'])} ago{held}{late}{why}"
+            f"{account['role']:<9} {account['name']} is {account['state']}, last success {ago(account['last_success'])} ago"
+            f"{held}{late}{why}"
         )
     for alert in found["alerts"]:
         click.echo(f"alert     {alert['name']} since {ago(alert['since'])}: {safe(alert['summary'])}")
@@ -73,7 +74,8 @@ def _print_task(row: dict[str, Any]) -> None:
     kind = row["what"] or row["kind"] if row["state"] == "open" else f"{row['kind']} {row['state']}"
     ticket = f"  {row['ticket']['key']}{' ' + row['ticket']['status'] if row['ticket']['status'] else ''}" if row["ticket"] else ""
     private = f"  {row['visibility']}" if row["visibility"] in ("private", "direct") else ""
-    head = f"{flag} {row['id']:>5}  {click.style(kind, bold=True):<14}  {verdict:<22} {ago(row['since']):>7}  {safe(row['author'])}{private}{ticket}"
+    head = f"{flag} {row['id']:>5}  {click.style(f'{kind:<12}', bold=True)} {verdict:<22} {ago(row['since']):>7}"
+    head += f"  {safe(row['author'])}{private}{ticket}"
     click.echo(head)
     if row["text"]:
         text = " ".join(safe(row["text"]).split())
@@ -100,7 +102,8 @@ def show(mention: str, as_json: bool) -> None:
         print_json(found)
         return
     click.echo(
-        f"mention {found['id']}  {found['status']}  {found['visibility']}  {safe(found['author'])}  {found['created_at']:%Y-%m-%d %H:%M} UTC"
+        f"mention {found['id']}  {found['status']}  {found['visibility']}  {safe(found['author'])}  "
+        f"{found['created_at']:%Y-%m-%d %H:%M} UTC"
     )
     click.echo(f"  {found['url'] or found['uri']}")
     if found["quarantined"]:

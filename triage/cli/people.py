@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from triage.cli.common import by, opened, person
+
+if TYPE_CHECKING:
+    from triage.app import App
 
 LABELS = ("bug_report", "support_question", "praise", "noise")
 
@@ -25,7 +32,7 @@ def answer(task: int, text: str | None, draft: bool, by: str | None) -> None:
             if not text:
                 raise UserError(f"task {task} has no draft; write the answer: triage answer {task} TEXT")
         if text == "-":
-            text = click.get_text_stream("stdin").read()
+            text = sys.stdin.read()
         if not text:
             raise UserError(f'there is no text; write it in quotes: triage answer {task} "text"')
         ids = people.answer(app, task, text, person(by))
@@ -93,7 +100,8 @@ def park(action: int, by: str | None) -> None:
     with opened() as app:
         app.store.desk.park(action, person(by), app.clock.now())
     click.echo(
-        f"action {action} is parked; send it: triage retry {action} · it exists: triage found {action} KEY · not wanted: triage drop {action}"
+        f"action {action} is parked; send it: triage retry {action} · it exists: triage found {action} KEY "
+        f"· not wanted: triage drop {action}"
     )
 
 
@@ -118,7 +126,7 @@ def drop(action: int, by: str | None) -> None:
     click.echo(f"action {action} is cancelled")
 
 
-def _send(app, ids) -> None:  # type: ignore[no-untyped-def]
+def _send(app: App, ids: Sequence[int]) -> None:
     """Send at once what a person has just asked for; what is left the workers do."""
     from triage.pipeline.deliver import deliver
 
@@ -128,12 +136,12 @@ def _send(app, ids) -> None:  # type: ignore[no-untyped-def]
             break
 
 
-def _tell(app, ids) -> None:  # type: ignore[no-untyped-def]
+def _tell(app: App, ids: Sequence[int]) -> None:
     for action_id in ids:
         row = app.store.outbox.row(action_id)
         words = {
             "done": f"done: {row['remote_key'] or row['remote_id']} {row['url']}".rstrip(),
             "planned": "planned; a worker sends it" if row["via"] != "human" else row["reason"],
-            "doubt": "the server did not tell the outcome: triage waits and looks before anything else. It stays in the queue: triage queue",
+            "doubt": "the server did not tell the outcome; triage waits, looks, and keeps it in the queue meanwhile",
         }
         click.echo(f"{row['kind']} {action_id}: {words.get(row['state'], row['state'] + ': ' + row['error'])}")

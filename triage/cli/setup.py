@@ -57,7 +57,8 @@ def init(
         click.echo("  2. Jira: make an API token (Cloud) or a personal access token (Data Center); then export JIRA_TOKEN=...")
     click.echo(f"  3. triage {'' if out == Path('config.yaml') else f'-c {out} '}doctor")
     click.echo(
-        f"  4. triage {'' if out == Path('config.yaml') else f'-c {out} '}up, and look: triage queue. When you like what you see, set mode: act"
+        f"  4. triage {'' if out == Path('config.yaml') else f'-c {out} '}up, and look: triage queue. "
+        "When you like what you see, set mode: act"
     )
 
 
@@ -157,7 +158,7 @@ def _examine() -> Iterator[tuple[str, Finding]]:
         ):
             for name in names:
                 try:
-                    for finding in get(name).check():  # type: ignore[operator]
+                    for finding in get(name).check():
                         yield f"{kind} {name}", finding
                 except RemoteError as error:
                     yield (

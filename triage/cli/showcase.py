@@ -203,8 +203,9 @@ def _progress(app: Any, seconds: float, stop: Event) -> None:
             tickets, comments = counts.get("ticket", {}).get("done", 0), counts.get("comment", {}).get("done", 0)
             raised = len(now["alerts"])
             click.echo(
-                f"  {time.monotonic() - started:3.0f} s  {now['mentions']['stored']:3} posts fetched, {tickets} tickets, {comments} comments on them, "
-                f"{now['open_tasks']} tasks for people, {counts.get('archive', {}).get('done', 0)} archived, {raised} alert{'s' if raised != 1 else ''}"
+                f"  {time.monotonic() - started:3.0f} s  {now['mentions']['stored']:3} posts fetched, {tickets} tickets, "
+                f"{comments} comments on them, {now['open_tasks']} tasks for people, "
+                f"{counts.get('archive', {}).get('done', 0)} archived, {raised} alert{'s' if raised != 1 else ''}"
             )
         settled = not any(
             states.get(state)
@@ -224,13 +225,13 @@ def _summary(app: Any, world: Mapping[str, Any], config: Any) -> None:
     counts = now["actions"]
     queue = app.store.views.queue(1000)
     tickets = counts.get("ticket", {}).get("done", 0)
-    bold = lambda text: click.style(text, bold=True)  # noqa: E731
-    click.echo("\n" + bold("What happened"))
+    click.echo("\n" + _bold("What happened"))
     labels = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(now["mentions"]["labels"].items()))
     click.echo(f"  {now['mentions']['stored']} posts were fetched and judged: {labels}.")
     click.echo(f"  Every thread with a sure bug report has one ticket: {tickets} tickets. Later reports in a thread became comments on it.")
     click.echo(
-        f"  {now['open_tasks']} items wait for a person; whatever was unsure, private or angry is among them. The rest is archived, reviewable."
+        f"  {now['open_tasks']} items wait for a person; whatever was unsure, private or angry is among them. "
+        "The rest is archived, reviewable."
     )
     for alert in now["alerts"]:
         words = " ".join(alert["summary"].split())
@@ -238,23 +239,27 @@ def _summary(app: Any, world: Mapping[str, Any], config: Any) -> None:
     answerable = next((row for row in queue if row["what"] == "answer"), None)
     filed = next((row for row in queue if row["ticket"]), None)
     program = f"{_short(Path(sys.executable))} -m triage" if sys.argv[0].endswith("__main__.py") else _short(Path(sys.argv[0]))
-    click.echo("\n" + bold("Where to look"))
+    click.echo("\n" + _bold("Where to look"))
     click.echo(f"  {world['mastodon']['url']}   the posts, their threads, our replies")
     click.echo(f"  {world['jira']['url']}   the tickets")
     click.echo(f"  {world['receiver']['url']}   the alerts")
     click.echo(f"  http://{config.web.host}:{config.web.port}/metrics and /healthz")
-    click.echo("\n" + bold("What to try, in another terminal in this folder"))
+    click.echo("\n" + _bold("What to try, in another terminal in this folder"))
     click.echo(f"  export TRIAGE_CONFIG={_short(config.folder / 'config.yaml')}")
     click.echo(f"  {program} queue")
     if filed:
         click.echo(f"  {program} show {filed['mention']}")
     if answerable:
         click.echo(f'  {program} answer {answerable["id"]} "Thanks for asking: ..."     (then look at the thread)')
-    click.echo("\n" + bold("With your own account"))
+    click.echo("\n" + _bold("With your own account"))
     click.echo(f"  {program} init      writes a commented config.yaml; it begins in observe mode, which sends nothing")
     click.echo(f"  {program} doctor    checks it against your servers and says what to do next")
     click.echo(f"  {program} up        runs it")
     click.echo("\nCtrl-C ends the demo.")
+
+
+def _bold(text: str) -> str:
+    return click.style(text, bold=True)
 
 
 def _short(path: Path) -> str:

@@ -57,7 +57,7 @@ def rescan(parts: Parts, names: Sequence[str]) -> list[int]:
                 late += added.new
                 found += [*added.new, *added.changed]
             if late:
-                summary = f"the rescan of {name} found {len(late)} mentions that the polls had missed, the first one is {late[0]}. Look: triage show {late[0]}"
+                summary = f"the rescan of {name} found {len(late)} mentions that the polls had missed. The first: triage show {late[0]}"
                 parts.store.outbox.raise_alert(parts.clock.now(), "LateMentions", f"{name}/{late[0]}", "warning", summary)
     return found
 

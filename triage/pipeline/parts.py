@@ -17,7 +17,10 @@ class Parts(Protocol):
 
     config: Config
     store: Store
-    clock: Clock
+
+    @property
+    def clock(self) -> Clock:
+        """What tells the time."""
 
     def classify(self, mentions: Sequence[Mention]) -> list[Verdict]:
         """A verdict for each mention, in order."""

@@ -64,7 +64,10 @@ def upkeep(parts: Parts) -> int:
 
 
 def once(parts: Parts) -> Counter[str]:
-    """One full pass in this thread: everything that is due, and what follows from it, until nothing is left. Returns how much each lane did."""
+    """One full pass in this thread: everything that is due, and what follows from it, until nothing is left.
+
+    Returns how much each lane did.
+    """
     did: Counter[str] = Counter()
     tried: Counter[str] = Counter()
     while True:

@@ -57,7 +57,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that writes; on SQLite it takes the write lock at once, since an upgrade in mid-transaction fails without waiting."""
+        """A transaction that writes; on SQLite it takes the write lock at once: to upgrade in mid-transaction fails without waiting."""
         with self._errors(), self.engine.connect() as connection:
             connection = connection.execution_options(triage_write=True)
             with connection.begin():
@@ -90,7 +90,8 @@ class Database:
             current = self._version(connection)
             if current is not None and current not in known:
                 raise StoreError(
-                    f"the database is at schema {current}, which this version of triage does not know; install the newer triage that made it"
+                    f"the database is at schema {current}, which this version of triage does not know; "
+                    "install the newer triage that made it"
                 )
             if current == ScriptDirectory.from_config(config).get_current_head():
                 return

@@ -257,7 +257,7 @@ class Inbox:
         statement = (
             sa.select(mentions.c.author, sa.func.min(mentions.c.id)).where(mentions.c.author.in_(authors)).group_by(mentions.c.author)
         )
-        return {author: id_ for author, id_ in connection.execute(statement)}
+        return {row[0]: row[1] for row in connection.execute(statement)}
 
     def release(self, claimed: Iterable[Claimed], due_at: datetime) -> None:
         """Give mentions back unjudged, through no fault of theirs: the attempt does not count."""
@@ -293,7 +293,7 @@ class Inbox:
             )
         )
         with self._database.read() as connection:
-            return {remote_id: thread for remote_id, thread in connection.execute(sa.union_all(seen, ours))}
+            return {row[0]: row[1] for row in connection.execute(sa.union_all(seen, ours))}
 
     # The verdict and what follows
 

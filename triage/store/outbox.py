@@ -150,7 +150,7 @@ class Outbox:
         why = f"the brake: {source} has caused {limit} tickets within the hour"
         connection.execute(sa.update(actions).where(actions.c.id == row["id"]).values(state=str(State.PARKED), due_at=None, error=why))
         add_audit(connection, now, "triage", "parked", mention_id=row["mention_id"], action_id=row["id"], detail=why)
-        summary = f"{source} has caused {limit} tickets within an hour; further ones are parked. Look at them: triage queue; release one: triage retry ACTION"
+        summary = f"{source} has caused {limit} tickets within an hour; the rest is parked: triage queue. Release one: triage retry ACTION"
         self._raise(connection, now, "Brake", source, "critical", summary, {})
         return True
 
@@ -363,7 +363,7 @@ class Outbox:
     # Accounts
 
     def failed(self, role: str, name: str, why: str, now: datetime, *, pause: bool, after: float | None = None) -> int:
-        """A call to an account failed. `pause` leaves it alone for a while; `after` for that many seconds. Returns the failures in a row."""
+        """A call to an account failed; returns its failures in a row. `pause` leaves it alone for a while, `after` for so many seconds."""
         with self._database.write() as connection:
             connection.execute(insert(connection, accounts).values(name=name, role=role).on_conflict_do_nothing())
             this = sa.and_(accounts.c.name == name, accounts.c.role == role)

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-
 _DIGITS = len("2026-05-01 12:00:00.000000")
 
 

@@ -62,7 +62,13 @@ class Views:
         statement = sa.select(mentions).where(mentions.c.quarantined.is_not(None)).order_by(mentions.c.id.desc()).limit(limit)
         with self._database.read() as connection:
             return [
-                {"id": row["id"], "source": row["source"], "why": row["quarantined"], "stored_at": row["stored_at"], "url": row["data"].get("url", "")}
+                {
+                    "id": row["id"],
+                    "source": row["source"],
+                    "why": row["quarantined"],
+                    "stored_at": row["stored_at"],
+                    "url": row["data"].get("url", ""),
+                }
                 for row in connection.execute(statement).mappings()
             ]
 
@@ -294,7 +300,12 @@ def _revised(text: RowMapping, author: str) -> dict[str, Any]:
 
 
 def _begun(attempt: RowMapping) -> dict[str, Any]:
-    return {"at": attempt["started_at"], "who": "triage", "what": f"action {attempt['action_id']}, attempt {attempt['number']}", "detail": "begun"}
+    return {
+        "at": attempt["started_at"],
+        "who": "triage",
+        "what": f"action {attempt['action_id']}, attempt {attempt['number']}",
+        "detail": "begun",
+    }
 
 
 def _line(line: RowMapping) -> dict[str, Any]:

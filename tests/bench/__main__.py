@@ -1,0 +1,65 @@
+"""Measure, and print the table. The exit code is 0 whatever the figures are, 1 when something could not be measured."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.bench import fetching, latency, process, routing
+from tests.bench.report import Failed, Row, machine, table
+from tests.bench.stage import tell
+from triage.errors import TriageError
+
+Measure = Callable[[Path], Iterator[Row]]
+
+
+def measures(*, quick: bool) -> dict[str, Measure]:
+    """What is measured, by name. A quick run shows that each works; its figures mean nothing."""
+    if quick:
+        return {
+            "embedded": partial(routing.embedded, count=300, messages=100, rounds=1),
+            "celery": partial(routing.celery, count=300, messages=100, rounds=1),
+            "fetch": partial(fetching.fetch, count=100, typed=80),
+            "latency": partial(latency.latency, count=4, seconds=2.0, rest=2.0, every=2.0),
+            "memory": partial(process.memory, count=100),
+            "help": partial(process.help_, runs=1),
+        }
+    return {
+        "embedded": partial(routing.embedded, count=5_000, messages=3_000, rounds=5),
+        "celery": partial(routing.celery, count=5_000, messages=3_000, rounds=5),
+        "fetch": partial(fetching.fetch, count=5_000, typed=800),
+        "latency": partial(latency.latency, count=60, seconds=120.0, rest=120.0, every=None),
+        "memory": partial(process.memory, count=5_000),
+        "help": partial(process.help_, runs=10),
+    }
+
+
+def main() -> int:
+    """Run what was asked for, one after the other."""
+    names = list(measures(quick=True))
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the service on this machine.")
+    parser.add_argument("--quick", action="store_true", help="a short run that shows that everything can be measured")
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}; may be repeated")
+    options = parser.parse_args()
+    rows: list[Row | Failed] = []
+    tell(machine())
+    for name, measure in measures(quick=options.quick).items():
+        if options.only and name not in options.only:
+            continue
+        tell(f"{name} ...")
+        with tempfile.TemporaryDirectory(prefix="triage-bench-") as folder:
+            try:
+                rows += measure(Path(folder))
+            except (OSError, RuntimeError, AssertionError, TriageError, subprocess.SubprocessError) as error:
+                rows.append(Failed(name, f"{type(error).__name__}: {error}"))
+    print(f"{machine()}\n\n{table(rows)}")
+    return 1 if any(isinstance(row, Failed) for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
