@@ -15,7 +15,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -69,20 +69,22 @@ def postgres_url(guard: Guard) -> str:
     return start_postgres(guard)
 
 
+@contextmanager
+def new_database(postgres_url: str) -> Iterator[str]:
+    """The URL of a fresh, empty database on that server; it is dropped at the end, whoever is still connected."""
+    name = f"triage_test_{os.getpid()}_{next(_numbers)}"
+    _administer(postgres_url, sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name)))
+    try:
+        yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    finally:
+        _administer(postgres_url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 @pytest.fixture
 def new_postgres_database(postgres_url: str) -> Iterator[Callable[[], str]]:
-    """Call it for the URL of a fresh, empty database; all are dropped after the test, whoever is still connected."""
-    made: list[str] = []
-
-    def new() -> str:
-        name = f"triage_test_{os.getpid()}_{next(_numbers)}"
-        _administer(postgres_url, sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name)))
-        made.append(name)
-        return make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-
-    yield new
-    for name in made:
-        _administer(postgres_url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    """Call it for the URL of a fresh, empty database; all are dropped after the test."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(new_database(postgres_url))
 
 
 @pytest.fixture

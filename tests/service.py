@@ -131,6 +131,9 @@ class Service(App):
                 raise ValueError("a text that the classifier can't take")
         return [judge(mention) for mention in mentions]
 
+    def explain(self, mention: Mention, label: Label) -> tuple[str, ...]:
+        return tuple(word for word in WORDS if word in mention.text)
+
     @property
     def acme(self) -> MemoryPlatform:
         platform = self.platform("acme")

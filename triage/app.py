@@ -15,7 +15,7 @@ from triage.clock import Clock, SystemClock
 from triage.config import Config, Connector
 from triage.contracts import Manifest, Notifier, Platform, Tracker
 from triage.errors import ConfigError, UserError
-from triage.mention import Mention, Verdict
+from triage.mention import Label, Mention, Verdict
 from triage.store import Store
 from triage.text import classifier_input
 
@@ -152,6 +152,10 @@ class App:
         """A verdict for each mention, in order. Loads the model at the first call; `ModelError` when it can't be used."""
         model = self.classifier()
         return model.classify([classifier_input(mention) for mention in mentions], [mention.language for mention in mentions])
+
+    def explain(self, mention: Mention, label: Label) -> tuple[str, ...]:
+        """The words that speak for the label, strongest first: worked out when somebody wants them, since it costs ten times a verdict."""
+        return self.classifier().explain(classifier_input(mention), label)
 
     def classifier(self) -> Classifier:
         """The classifier, loaded once."""

@@ -67,7 +67,7 @@ notifiers:
   oncall: {{notifier: alertmanager, url: "{receiver}"}}
 delivery: {{settle: 1500ms, retry_first: 200ms, retry_longest: 2s, sweep: {sweep}}}
 web: {{port: {port}}}
-log: {{level: debug}}
+log: {{level: info}}
 {rules}
 """
 

@@ -6,6 +6,8 @@ is in real life; the second row leaves it out. Beside both stands mastodon.py's 
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -38,11 +40,9 @@ def fetch(folder: Path, *, count: int, typed: int) -> Iterator[Row]:
 
 
 def _sandbox(guard: Guard, folder: Path) -> dict[str, Any]:
-    import json
-
     ready = folder / "ready.json"
     argv = [sys.executable, "-m", "triage.sandbox", "--folder", str(folder / "sandbox"), "--ready", str(ready)]
-    process = guard.start(argv, env=environment(), stdout=-3)
+    process = guard.start(argv, env=environment(), stdout=subprocess.DEVNULL)
     wait(ready.exists, START_SECONDS, "the sandbox to start", process)
     found: dict[str, Any] = json.loads(ready.read_text())["mastodon"]
     return found

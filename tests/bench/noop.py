@@ -41,7 +41,18 @@ class NoopWorker:
         self._queue = str(ours["task_default_queue"])
         self._url = url
         self._redis: Any = redis.Redis.from_url(url.replace("redis+socket://", "unix://"))
-        argv = [sys.executable, "-m", "celery", "-A", "tests.bench.noop", "worker", "--without-gossip", "--without-mingle", "--loglevel", "ERROR"]
+        argv = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "tests.bench.noop",
+            "worker",
+            "--without-gossip",
+            "--without-mingle",
+            "--loglevel",
+            "ERROR",
+        ]
         env = environment(**{SETTINGS: json.dumps(settings)}) | {"PYTHONPATH": os.getcwd(), "PYTHONWARNINGS": "ignore"}
         self._process: subprocess.Popen[bytes] = guard.start(argv, env=env)
         self._publish(1)

@@ -81,7 +81,9 @@ def items(count: int, *, first: int = 0) -> list[Item]:
             platform="mastodon",
             source="acme",
             remote_id=str(number),
-            author=Author(f"{name}@bench.example", name=name.title(), url=f"https://bench.example/@{name}", followers=draw.randrange(3_000)),
+            author=Author(
+                f"{name}@bench.example", name=name.title(), url=f"https://bench.example/@{name}", followers=draw.randrange(3_000)
+            ),
             text=f"@acme {post.text}",
             created_at=now - timedelta(seconds=first + count - number),
             url=uri,
@@ -143,11 +145,15 @@ class Stage:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a process that is measured: ours without what would set the service up otherwise."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("TRIAGE_") and name not in ("DATABASE_URL", "REDIS_URL")}
+    ours = {
+        name: value for name, value in os.environ.items() if not name.startswith("TRIAGE_") and name not in ("DATABASE_URL", "REDIS_URL")
+    }
     return ours | more
 
 
-def wait(what: Callable[[], bool], seconds: float, name: str, process: subprocess.Popen[bytes] | None = None, *, every: float = 0.02) -> None:
+def wait(
+    what: Callable[[], bool], seconds: float, name: str, process: subprocess.Popen[bytes] | None = None, *, every: float = 0.02
+) -> None:
     """Ask until it is true. RuntimeError when the time is up, or when the process that should do it has ended."""
     deadline = time.monotonic() + seconds
     while not what():

@@ -30,7 +30,8 @@ def test_a_sure_bug_report_becomes_one_ticket_and_a_task(app: Service) -> None:
     app.pass_()
     app.acme.post("bob@y.example", "broken for me too", reply_to=first.remote_id)
     app.pass_()
-    assert len(app.tickets.tickets) == 1
+    (ticket,) = app.tickets.tickets
+    assert "Words that spoke for it: broken" in ticket.text
     assert states(app, "ticket") == ["done"]
     assert states(app, "comment") == ["done"]
     assert [(row["what"], row["ticket"]["key"]) for row in app.queue()] == [("acknowledge", "MEM-1"), ("acknowledge", "MEM-1")]

@@ -53,7 +53,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Judged:
     """The held-back posts: what they are, and the probability of each label."""
 
     truth: list[Label]
@@ -149,7 +149,7 @@ def _splits(posts: Sequence[Post], seed: int) -> list[Any]:
         raise ModelError(f"the corpus can't be split into {_FOLDS} parts: {error}. Next: add posts of the rarest label") from None
 
 
-def _cross_validated(posts: Sequence[Post], seed: int, done: Callable[[int], None]) -> _Judged:
+def _cross_validated(posts: Sequence[Post], seed: int, done: Callable[[int], None]) -> Judged:
     scores: list[list[float]] = [[] for _ in posts]
     for fold, (learn, held_back) in enumerate(_splits(posts, seed), start=1):
         pipeline = _fitted([posts[row] for row in learn], seed)
@@ -158,10 +158,10 @@ def _cross_validated(posts: Sequence[Post], seed: int, done: Callable[[int], Non
             scores[row] = [found[column] for column in order]
         done(fold)
     given = [list(Label)[row.index(max(row))] for row in scores]
-    return _Judged([post.label for post in posts], [post.lang for post in posts], scores, given)
+    return Judged([post.label for post in posts], [post.lang for post in posts], scores, given)
 
 
-def threshold(judged: _Judged, label: Label) -> float:
+def threshold(judged: Judged, label: Label) -> float:
     """The confidence from which the verdicts `label` are right often enough; 1.0 where it is never reached."""
     ranked = sorted(
         (
@@ -200,7 +200,7 @@ def macro_f1(truth: Sequence[Label], given: Sequence[Label]) -> float:
     return sum(label_scores(truth, given, label)[2] for label in there) / max(len(there), 1)
 
 
-def _scores(judged: _Judged, thresholds: dict[Label, float]) -> Scores:
+def _scores(judged: Judged, thresholds: dict[Label, float]) -> Scores:
     truth, given = judged.truth, judged.given
     right = [t == g for t, g in zip(truth, given, strict=True)]
     labels = {}
@@ -238,7 +238,7 @@ def _saved(
     posts: Sequence[Post],
     corpus: Corpus,
     corrected: Sequence[Post],
-    judged: _Judged,
+    judged: Judged,
     thresholds: dict[Label, float],
     seed: int,
 ) -> Card:

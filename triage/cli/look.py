@@ -25,7 +25,7 @@ def status(as_json: bool) -> None:
     click.echo(f"mentions  {mentions['stored']} stored, {mentions['waiting']} waiting, {mentions['quarantined']} quarantined: {labels}")
     oldest = f", the oldest for {span(found['oldest_open_seconds'])}" if found["oldest_open_seconds"] is not None else ""
     click.echo(f"queue     {found['open_tasks']} open{oldest}")
-    for kind in ("ticket", "comment", "reply", "alert"):
+    for kind in ("ticket", "comment", "reply"):
         states = found["actions"].get(kind)
         if states:
             click.echo(
@@ -55,7 +55,8 @@ def status(as_json: bool) -> None:
 def queue(as_json: bool, quarantined: bool, limit: int) -> None:
     """Open human tasks, urgent first, then oldest first; and actions that wait for a decision."""
     with opened() as app:
-        found = app.store.views.quarantined(limit) if quarantined else app.store.views.queue(limit)
+        found = app.store.views.quarantined(limit) if quarantined else app.store.views.queue()
+    total, found = len(found), found[:limit]
     if as_json:
         print_json(found)
         return
@@ -65,7 +66,8 @@ def queue(as_json: bool, quarantined: bool, limit: int) -> None:
     for row in found:
         _print_task(row) if not quarantined else click.echo(f"mention {row['id']}  {row['source']}  {safe(row['why'])}")
     if not quarantined:
-        click.echo(f'{len(found)} open. Answer: triage answer ID "text" · close: triage close ID · why: triage show MENTION')
+        shown = f"{total} open" if total == len(found) else f"the first {len(found)} of {total}"
+        click.echo(f'{shown}. Answer: triage answer ID "text" · close: triage close ID · why: triage show MENTION')
 
 
 def _print_task(row: dict[str, Any]) -> None:

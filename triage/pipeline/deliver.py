@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -35,11 +36,14 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
     for pending in parts.store.outbox.pending(ids):
         if not _still_stands(parts, pending):
             continue
+        evidence = _evidence(parts, pending)  # before the claim: between the intent and the first byte there is no time for it
         work = parts.store.outbox.claim(pending.id, parts.clock.now())
         if work is None:
             continue
         intent = remote.boot_seconds()
         hit("after_intent")
+        if work.verdict is not None and evidence:
+            work = replace(work, verdict=replace(work.verdict, evidence=evidence))
         move = _send(parts, work, intent)
         if parts.store.outbox.finish(work, move, parts.clock.now()) and move.state is State.DONE:
             sent.append(work.action_id)
@@ -62,6 +66,16 @@ def _send(parts: Parts, work: Work, intent: float) -> Move:
         unknown = OutcomeUnknown(f"{work.via}: {type(error).__name__}: {remote.redact(str(error))}")
         return after_error(work.kind, work.attempt, unknown, parts.clock.now(), pace(parts))
     return Move(State.DONE, f"{receipt.key or receipt.remote_id} {receipt.url}".strip(), receipt=receipt)
+
+
+def _evidence(parts: Parts, pending: Pending) -> tuple[str, ...]:
+    """The words that spoke for a model's verdict, for the ticket."""
+    if pending.kind is not ActionKind.TICKET or pending.mention_id is None:
+        return ()
+    claimed, _, verdict = parts.store.desk.take(pending.mention_id)
+    if verdict is None or verdict.by_person:
+        return ()
+    return parts.explain(claimed.mention, verdict.label)
 
 
 def carry_out(parts: Parts, work: Work) -> Receipt:

@@ -8,7 +8,7 @@ from typing import Protocol
 from triage.clock import Clock
 from triage.config import Config
 from triage.contracts import Notifier, Platform, Tracker
-from triage.mention import Mention, Verdict
+from triage.mention import Label, Mention, Verdict
 from triage.store import Store
 
 
@@ -24,6 +24,9 @@ class Parts(Protocol):
 
     def classify(self, mentions: Sequence[Mention]) -> list[Verdict]:
         """A verdict for each mention, in order."""
+
+    def explain(self, mention: Mention, label: Label) -> tuple[str, ...]:
+        """The words that speak for the label, strongest first."""
 
     def platform(self, source: str) -> Platform:
         """The platform of a source, by the source's name; `UserError` when the config has none of that name."""

@@ -30,7 +30,7 @@ class Views:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def queue(self, limit: int = 200) -> list[dict[str, Any]]:
+    def queue(self, limit: int = 10_000) -> list[dict[str, Any]]:
         """Open human tasks, urgent ones first, then oldest first; and actions that wait for a person's decision."""
         open_task = sa.and_(actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
         statement = (
