@@ -7,6 +7,9 @@ PYTEST_WORKERS ?= 2
 .PHONY: demo test lint bench evaluate faults clean train lock
 .DEFAULT_GOAL := demo
 
+# Labelled sets to score the classifier on as well: make evaluate DATA=folder
+DATA ?= $(wildcard ../shared/data/classification)
+
 # The stamp's name holds the lock's digest, so that a new lock means a new install and an old one is not repeated.
 RUN_STAMP := $(VENV)/run-$(shell cksum requirements/run.txt pyproject.toml | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/dev-$(shell cksum requirements/dev.txt pyproject.toml | cksum | cut -d' ' -f1)
@@ -46,7 +49,7 @@ bench: $(DEV_STAMP)
 	@$(BIN)/python -m tests.bench
 
 evaluate: $(RUN_STAMP)
-	@$(BIN)/triage evaluate
+	@$(BIN)/triage evaluate $(if $(DATA),--data $(DATA))
 
 train: $(RUN_STAMP)
 	@$(BIN)/triage train --out models/default

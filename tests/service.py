@@ -172,10 +172,10 @@ class Service(App):
 
 
 def service(
-    folder: Path, store: str, *, mode: str = "act", source: str = "", clock: HandClock | None = None, started: bool = True
+    folder: Path, store: str, *, mode: str = "act", source: str = "", rules: str = "", clock: HandClock | None = None, started: bool = True
 ) -> Service:
     """A service on the store at `store`; with `started` its first poll has been made."""
-    text = CONFIG.format(mode=mode, folder=folder, store=store, source=source)
+    text = CONFIG.format(mode=mode, folder=folder, store=store, source=source) + rules
     made = Service(configuration.parse(text, folder / "config.yaml", {}), clock=clock or HandClock())
     made._made["trackers", "tickets"] = FaultyTracker("tickets", MemoryOptions())
     tasks.know_sources(made)

@@ -135,7 +135,7 @@ class Verdict:
     `confidence` is the calibrated probability of `label`, 0 to 1; `scores` holds all four. `sure` tells whether the
     confidence reached the label's threshold. `by` is a model's version or a person's name, `by_person` tells which.
     `evidence` lists the words that spoke for the label, strongest first. `signals` are found beside the label:
-    anger, security, data_loss, payment, outage.
+    anger, security, data_loss, payment, outage, feature_request.
     """
 
     label: Label

@@ -9,6 +9,7 @@ err towards finding it; the label says the rest.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 ANGER = "anger"
@@ -311,17 +312,21 @@ def _places(text: str) -> dict[str, list[int]]:
 def _holds(rule: _Rule, places: dict[str, list[int]]) -> bool:
     if not all(group in places for group in rule.near):
         return False
-    against = [place for group in rule.unless for place in places.get(group, ())]
-    for combination in _near([places[group] for group in rule.near], rule.within):
-        low, high = min(combination) - rule.before, max(combination) + rule.after
-        if not any(low <= place <= high for place in against):
+    against = sorted(place for group in rule.unless for place in places.get(group, ()))
+    for first, last in _near([places[group] for group in rule.near], rule.within):
+        at = bisect_left(against, first - rule.before)
+        if at == len(against) or against[at] > last + rule.after:
             return True
     return False
 
 
-def _near(groups: list[list[int]], within: int) -> list[tuple[int, ...]]:
-    """One place of each group, all at most `within` words apart."""
-    combinations: list[tuple[int, ...]] = [(place,) for place in groups[0]]
+def _near(groups: list[list[int]], within: int) -> set[tuple[int, int]]:
+    """One place of each group, all at most `within` words apart: the first and the last place of each such choice."""
+    chosen = {(place, place) for place in groups[0]}
     for group in groups[1:]:
-        combinations = [(*some, place) for some in combinations for place in group if max(*some, place) - min(*some, place) <= within]
-    return combinations
+        chosen = {
+            (min(first, place), max(last, place))
+            for first, last in chosen
+            for place in group[bisect_left(group, last - within) : bisect_right(group, first + within)]
+        }
+    return chosen

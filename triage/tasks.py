@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +21,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.platforms import SecurityWarning
 from kombu.exceptions import KombuError
 
 from triage import config as configuration
@@ -31,6 +33,9 @@ from triage.pipeline import intake, judge, sweep
 from triage.store.inbox import Due
 
 log = structlog.get_logger()
+
+# It warns root of pickled messages; ours are JSON alone, and a container often runs as root.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 TICK_SECONDS = 2.0
 RING_BATCH = 50

@@ -1,4 +1,4 @@
-"""Fixtures of the acceptance tier. A rig that several tests share is one module's, and xdist keeps its tests on one worker."""
+"""Fixtures of the acceptance tier."""
 
 from __future__ import annotations
 

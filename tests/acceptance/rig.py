@@ -62,10 +62,10 @@ trackers:
     deployment: {flavour}
     {user}
     token: {{env: SANDBOX_JIRA}}
-    project: QUAY
+    project: {project}
 notifiers:
   oncall: {{notifier: alertmanager, url: "{receiver}"}}
-delivery: {{settle: 1500ms, retry_first: 200ms, retry_longest: 2s, sweep: {sweep}}}
+delivery: {{settle: {settle}, retry_first: 200ms, retry_longest: 2s, sweep: {sweep}}}
 web: {{port: {port}}}
 log: {{level: info}}
 {rules}
@@ -147,6 +147,7 @@ class Rig:
         redis: str = "",
         flavour: str = "cloud",
         sweep: str = "200ms",
+        settle: str = "1500ms",
         rules: str = RULES,
     ) -> None:
         self.folder = folder
@@ -156,7 +157,7 @@ class Rig:
         self.receiver = Receiver(folder / "ledgers")
         self.port = free_port()
         self.seen_before = 0
-        self._flavour, self._sweep, self._rules = flavour, sweep, rules
+        self._flavour, self._sweep, self._settle, self._rules = flavour, sweep, settle, rules
         self._mark = f"ACCEPTANCE_RIG={uuid.uuid4().hex}"
         self._given = {"DATABASE_URL": store, "REDIS_URL": redis}
         self._stack = ExitStack()
@@ -184,7 +185,9 @@ class Rig:
             "flavour": self._flavour,
             "user": f"user: {self.jira.email}" if self._flavour == "cloud" else "",
             "receiver": self.receiver.url,
+            "project": "QUAY",
             "sweep": self._sweep,
+            "settle": self._settle,
             "port": str(self.port),
             "rules": self._rules,
         }
@@ -207,14 +210,21 @@ class Rig:
 
     # Commands
 
-    def triage(self, *arguments: str, code: int | None = 0, text: str | None = None, env: Mapping[str, str] | None = None) -> Said:
-        """Run one command to its end. `code` is what it must exit with (None: anything), `text` its standard input."""
+    def triage(
+        self,
+        *arguments: str,
+        code: int | None = 0,
+        text: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Said:
+        """Run one command to its end, in the rig's folder. `code` is what it must exit with (None: anything), `text` its standard input."""
         done = subprocess.run(
             [sys.executable, "-m", "triage", *arguments],
             input=text,
             capture_output=True,
             text=True,
-            cwd=self.folder,
+            cwd=cwd or self.folder,
             env=self.env | dict(env or {}),
             timeout=CALL_SECONDS,
             check=False,

@@ -31,7 +31,7 @@ def test_a_sure_bug_report_becomes_one_ticket_and_a_task(app: Service) -> None:
     app.acme.post("bob@y.example", "broken for me too", reply_to=first.remote_id)
     app.pass_()
     (ticket,) = app.tickets.tickets
-    assert "Words that spoke for it: broken" in ticket.text
+    assert "Words that spoke for it" in ticket.text
     assert states(app, "ticket") == ["done"]
     assert states(app, "comment") == ["done"]
     assert [(row["what"], row["ticket"]["key"]) for row in app.queue()] == [("acknowledge", "MEM-1"), ("acknowledge", "MEM-1")]
@@ -422,3 +422,58 @@ def test_the_audit_finds_two_tickets_of_one_marker(app: Service) -> None:
     app.pass_(hours=2)
     assert "DuplicateTickets" in [row["name"] for row in app.store.views.status(app.clock.now())["alerts"]]
     assert [row["reason"] for row in app.queue() if row["what"] == "merge"] == ["MEM-1, MEM-2 are one problem: keep one, close the others"]
+
+
+SUGGEST = """
+rules:
+  - {name: bugs, when: {label: bug_report}, then: [ticket, task], mode: suggest, reason: a bug}
+  - {name: questions, when: {label: support_question}, then: draft, draft: "Hello {{ author }}, we look into it.", reason: a question}
+  - {name: rest, then: archive, reason: nothing to do}
+"""
+
+
+def test_a_suggestion_is_carried_out_when_a_person_accepts_it(tmp_path: Path, store_url: str) -> None:
+    """Until then nothing is filed; accepting confirms the label, files the ticket and closes the task."""
+    app = service(tmp_path, store_url, rules=SUGGEST)
+    app.acme.post("mira@x.example", "it is broken")
+    app.pass_()
+    (task,) = app.queue()
+    assert (task["suggest"], app.tickets.tickets) == (["ticket"], [])
+    judge.accept(app, task["id"], "ana")
+    app.pass_()
+    assert len(app.tickets.tickets) == 1
+    assert app.store.views.corrections() == [("it is broken", "bug_report")]
+    assert task["id"] not in [row["id"] for row in app.queue()]
+    with pytest.raises(UserError, match="by ana"):
+        judge.accept(app, task["id"], "lee")
+    app.close()
+
+
+def test_a_draft_waits_for_a_person(tmp_path: Path, store_url: str) -> None:
+    """It is shown with the task, and nothing is posted by itself."""
+    app = service(tmp_path, store_url, rules=SUGGEST)
+    app.acme.post("mira@x.example", "how do I do it?")
+    app.pass_()
+    (task,) = app.queue()
+    assert task["draft"].startswith("Hello ")
+    assert app.acme.replies == []
+    people.answer(app, task["id"], task["draft"], "ana")
+    app.pass_()
+    assert [sent.mention.text for sent in app.acme.replies] == [f"@mira@x.example {task['draft']}"]
+    app.close()
+
+
+def test_a_renamed_source_keeps_what_waits_for_it(tmp_path: Path, store_url: str) -> None:
+    """Its answers are given by hand from then on; its posts are still judged."""
+    app = service(tmp_path, store_url)
+    app.acme.post("eve@x.example", "how do I do it?")
+    app.pass_()
+    app.close()
+    renamed = service(tmp_path, store_url)
+    renamed.config.sources.clear()
+    ids = people.answer(renamed, renamed.queue()[0]["id"], "like this", "ana")
+    assert [row["via"] for row in renamed.actions("reply")] == ["human"]
+    assert [row["kind"] for row in renamed.queue()] == ["post by hand"]
+    renamed.store.desk.close(ids[0], "ana", renamed.clock.now(), "posted")
+    assert renamed.queue() == []
+    renamed.close()

@@ -24,12 +24,13 @@ from triage.classifier.form import NAMES, PERSON, form
 _LONGEST_WORD = 32  # letters; what is longer is a token or a hash, and its end says nothing
 _REMEMBERED_WORDS = 20_000  # some 8 MB; then the memory starts anew
 
-# What is masked, and a character that must be there before the pattern is tried.
+# What is masked, and a character that must be there before the pattern is tried. Posts are hostile: no pattern may look at a text
+# more often than it is long, so nothing unbounded stands before a sign that may be missing.
 _MASKS = (
     ("://", re.compile(r"https?://\S+"), " xlink "),
     ("www.", re.compile(r"www\.\S+"), " xlink "),
     ("@", PERSON, " "),
-    ("@", re.compile(r"\S+@\S+\.\w+"), " xmail "),
+    ("@", re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}"), " xmail "),
 )
 _NUMBERS = (
     (re.compile(r"(?<!\w)v?\d+(?:\.\d+)+[\w-]*"), " xversion "),

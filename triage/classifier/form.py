@@ -202,7 +202,8 @@ _SHAPES = {
     "trace": (
         ("Error", "Exception", "at ", "panicked", "SIG", "0x", "dumped"),
         re.compile(
-            r"(?m)^\s+at \S+|^\s*File \".+\", line \d+|\b\w+(?:Error|Exception)\b|panicked at|\bSIG[A-Z]{3,}|\b0x[0-9a-f]+|core dumped"
+            r"(?m)^[ \t]+at \S+|^[ \t]*File \".+\", line \d+"
+            r"|\b\w+(?:Error|Exception)\b|panicked at|\bSIG[A-Z]{3,}|\b0x[0-9a-f]+|core dumped"
         ),
     ),
     "status": (tuple("45E"), re.compile(r"\b[45]\d\d\b|\bexit (?:code|status) \d|\bE[A-Z]{4,}\b|\bERR_")),
@@ -210,7 +211,7 @@ _SHAPES = {
     "measure": (tuple("0123456789"), re.compile(r"\d ?(?:ms|s|sec|min|h|MB|GB|KB|fps|px|seconds?|minutes?|hours?)\b|\d ?%")),
     "code": (tuple("`_()-{}<>=/"), re.compile(r"`|\w_\w|\w\(\)|(?:^|\s)--?[a-z]|[{}<>=]{2}|/\w+/\w")),
     "camel": ((), re.compile(r"[a-z][A-Z]")),
-    "steps": (("\n",), re.compile(r"(?m)^\s*(?:\d[.)]|[-*]) ")),
+    "steps": (("\n",), re.compile(r"(?m)^[ \t]*(?:\d[.)]|[-*]) ")),
     "glad": ((), re.compile("[❤♥💚💙💜🧡💛😍🥰🎉👏🙌👍🤩😊🙏💯🚀✨🥳😀😁😘]|<3|:-?\\)|:D")),
     "sad": ((), re.compile("[😡🤬😠😤😭😢👎🙄😩😫💀🤦🔥🙃]|:-?\\(|:/(?!/)")),
 }

@@ -63,6 +63,7 @@ class Judged:
 
     @property
     def confidences(self) -> list[float]:
+        """The probability of the label that was given, for each post."""
         return [max(row) for row in self.scores]
 
 
@@ -95,6 +96,10 @@ def train(
         raise ModelError(
             f"the corpus in {corpus} has fewer than {2 * _FOLDS} topics: too few to hold some back. Next: add posts on other topics"
         )
+    try:
+        out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    except OSError as error:
+        raise _unwritable(out, error) from None
     tell(1, steps, f"{len(posts)} posts read and checked")
     judged = _cross_validated(posts, seed, lambda fold: tell(1 + fold, steps, f"part {fold} of {_FOLDS} judged"))
     thresholds = {label: threshold(judged, label) for label in Label}
@@ -295,7 +300,6 @@ def _saved(
         CARD: _json(card.model_dump(mode="json")),
     }
     try:
-        out.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
         try:
             for name, data in files.items():
@@ -309,8 +313,12 @@ def _saved(
         finally:
             shutil.rmtree(staging)
     except OSError as error:
-        raise ModelError(f"the model can't be written to {out}: {error.strerror}. Next: check the path, your rights and the disk") from None
+        raise _unwritable(out, error) from None
     return card
+
+
+def _unwritable(out: Path, error: OSError) -> ModelError:
+    return ModelError(f"the model can't be written to {out}: {error.strerror}. Next: check the path, your rights and the disk")
 
 
 def _json(value: Any) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from triage.cli.common import load_config, opened, safe
 
 if TYPE_CHECKING:
     from triage.classifier import Classifier
+    from triage.config import Config
     from triage.mention import Mention, Verdict
 
 BATCH = 256
@@ -47,14 +49,17 @@ def _open(file: str) -> IO[str]:
         raise UserError(f"{file} can't be read ({error.strerror}); give the name of a file, or - for standard input") from None
 
 
+def _config() -> Config | None:
+    """The config where there is one: classify and listen work without."""
+    return load_config() if os.environ.get("TRIAGE_CONFIG") or Path("config.yaml").exists() else None
+
+
 def _model(path: Path | None) -> Classifier:
     """The classifier of the config where there is one, else the one that ships."""
     from triage.classifier import Classifier, model_folder
-    from triage.errors import ConfigError
 
-    try:
-        config = load_config()
-    except ConfigError:
+    config = _config()
+    if config is None:
         return Classifier.load(path or model_folder())
     return Classifier.load(path or config.model or model_folder(), {str(k): v for k, v in config.thresholds.items()})
 
@@ -75,11 +80,9 @@ def _model(path: Path | None) -> Classifier:
 def classify(file: str, form: str, model: Path | None) -> None:
     """Judge the posts of FILE (`-` or nothing: standard input). With jsonl, lines come out as they went in, in order."""
     judge = _model(model)
-    total = 0
     with _open(file) as lines, _progress("classifying") as advance:
         for chunk in _chunks(lines, BATCH):
-            texts = [_text(line, form, total + number) for number, line in enumerate(chunk, 1)]
-            total += len(chunk)
+            texts = [_text(line, form, number) for number, line in chunk]
             for text, verdict in zip(texts, judge.classify(texts), strict=True):
                 if form == "jsonl":
                     scores = {str(label): round(score, 6) for label, score in verdict.scores.items()}
@@ -104,11 +107,12 @@ def _text(line: str, form: str, number: int) -> str:
     return text
 
 
-def _chunks(lines: IO[str], size: int) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    for line in lines:
+def _chunks(lines: IO[str], size: int) -> Iterator[list[tuple[int, str]]]:
+    """The lines that hold something, each with its number in the file."""
+    chunk: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, 1):
         if line.strip():
-            chunk.append(line)
+            chunk.append((number, line))
         if len(chunk) == size:
             yield chunk
             chunk = []
@@ -186,12 +190,9 @@ def _tell(mentions: list[Mention], judge: Classifier) -> None:
 
 def _rules() -> Any:
     from triage import config
-    from triage.errors import ConfigError
 
-    try:
-        return load_config().rules
-    except ConfigError:
-        return config.parse("mode: observe\n").rules
+    own = _config() or config.parse(config.sample())
+    return own.rules
 
 
 def _since(text: str) -> datetime:

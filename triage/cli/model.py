@@ -24,9 +24,12 @@ def train(corpus: Path | None, out: Path, corrections: bool, seed: int) -> None:
         with opened() as app:
             learned = app.store.views.corrections()
         click.echo(f"{len(learned)} corrections by people", err=True)
-    tell = lambda done, steps, what: click.echo(f"{done} of {steps}: {what}", err=True)  # noqa: E731
-    card = run(corpus or corpus_folder(), out, corrections=learned, seed=seed, progress=tell)
+    card = run(corpus or corpus_folder(), out, corrections=learned, seed=seed, progress=_step)
     click.echo(describe(card))
+
+
+def _step(done: int, steps: int, what: str) -> None:
+    click.echo(f"{done}/{steps} {what}", err=True)
 
 
 @click.command()

@@ -109,7 +109,7 @@ def worker() -> None:
     """A Celery worker that also sweeps by itself. More options: celery -A worker worker --help."""
     from triage.tasks import app
 
-    app.worker_main(["worker", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"])
+    app.worker_main(["--quiet", "worker", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"])
 
 
 @click.command()

@@ -165,5 +165,7 @@ def _examine() -> Iterator[tuple[str, Finding]]:
                         f"{kind} {name}",
                         Finding("fail", str(error), "See that the address is right and the server is up, then run triage doctor again."),
                     )
+                except UserError as error:
+                    yield f"{kind} {name}", Finding("fail", str(error), "Correct this, then run triage doctor again.")
     finally:
         app.close()

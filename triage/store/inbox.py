@@ -14,14 +14,24 @@ from sqlalchemy.engine import Connection, RowMapping
 from triage.contracts import Item, Page
 from triage.mention import HUMAN, ActionKind, Mention, Plan, Problem, State, Verdict, Visibility
 from triage.rules import Decision, ticket_key
-from triage.store import rows
+from triage.store import batch, rows
 from triage.store.database import Database, insert
-from triage.store.outbox import add_audit, cancel, open_alert, withdraw_ticket
+from triage.store.outbox import add_audit, cancel, open_alerts, withdraw_ticket
 from triage.store.schema import accounts, actions, mentions, problems, revisions, sightings, verdicts
 
 REREAD = timedelta(hours=1)
 LIVE = frozenset({State.PLANNED, State.SENDING, State.DOUBT, State.DONE, State.PARKED, State.REJECTED, State.OBSERVED})
 _CLAIMED = tuple(column for column in mentions.c if column.name not in ("stored_at", "read_at", "deleted_at", "reread_at", "due_at"))
+_STANDING = (
+    actions.c.id,
+    actions.c.key,
+    actions.c.kind,
+    actions.c.via,
+    actions.c.state,
+    actions.c.rule,
+    actions.c.mention_id,
+    actions.c.problem_id,
+)
 OUTWARD = frozenset({ActionKind.TICKET, ActionKind.COMMENT, ActionKind.REPLY, ActionKind.ALERT})
 
 
@@ -211,9 +221,9 @@ class Inbox:
         begun = mentions.c.attempt >= 1 if suspect else mentions.c.attempt == 0
         chosen = sa.select(mentions.c.id).where(due, begun).order_by(mentions.c.due_at, mentions.c.id).limit(1 if suspect else limit)
         chosen = chosen.with_for_update(skip_locked=True)  # of several workers each takes its own; SQLite has one writer anyway
-        if ids is not None:
-            chosen = chosen.where(mentions.c.id.in_(ids))
         with self._database.write() as connection:
+            if ids is not None:
+                chosen = chosen.where(batch.among(connection, mentions.c.id, ids))
             wanted = connection.execute(chosen).scalars().all()
             if not wanted:
                 return []
@@ -225,7 +235,7 @@ class Inbox:
                     return []
             take = (
                 sa.update(mentions)
-                .where(mentions.c.id.in_(wanted), due, begun)
+                .where(batch.among(connection, mentions.c.id, wanted), due, begun)
                 .values(attempt=mentions.c.attempt + 1, due_at=now + timedelta(seconds=seconds))
                 .returning(*_CLAIMED)
             )
@@ -254,10 +264,9 @@ class Inbox:
     def _first_ids(self, connection: Connection, authors: set[str]) -> dict[str, int]:
         if not authors:
             return {}
-        statement = (
-            sa.select(mentions.c.author, sa.func.min(mentions.c.id)).where(mentions.c.author.in_(authors)).group_by(mentions.c.author)
-        )
-        return {row[0]: row[1] for row in connection.execute(statement)}
+        known = batch.among(connection, mentions.c.author, authors)
+        statement = sa.select(mentions.c.author, sa.func.min(mentions.c.id)).where(known).group_by(mentions.c.author)
+        return {row[0]: row[1] for row in connection.execute(statement).all()}
 
     def release(self, claimed: Iterable[Claimed], due_at: datetime) -> None:
         """Give mentions back unjudged, through no fault of theirs: the attempt does not count."""
@@ -311,82 +320,77 @@ class Inbox:
                 return []
             board = _Board.load(connection, judged, self._site, now)
             outcomes = [(one, board.decide(one)) for one in judged]
-            connection.execute(sa.insert(verdicts), [_verdict_row(one, decision, now) for one, decision in outcomes])
+            batch.add(connection, verdicts, [_verdict_row(one, decision, now) for one, decision in outcomes])
             ready = self._write_plans(connection, board, outcomes, now)
-            connection.execute(
-                sa.update(mentions)
-                .where(mentions.c.id == sa.bindparam("b_id"))
-                .values(
-                    thread=sa.bindparam("b_thread"),
-                    problem_id=sa.bindparam("b_problem"),
-                    due_at=None,
-                    attempt=0,
-                    quarantined=None,
-                    reread_at=sa.bindparam("b_reread"),
-                ),
-                [
-                    {
-                        "b_id": one.claimed.id,
-                        "b_thread": one.thread,
-                        "b_problem": board.problems[one.thread]["id"],
-                        "b_reread": now + REREAD,
-                    }
-                    for one in judged
-                ],
-            )
+            batch.change(connection, mentions, [self._judged_row(board, one, now) for one in judged])
         return ready
 
     def _held(self, connection: Connection, judged: Sequence[Judged]) -> set[int]:
         wanted = {one.claimed.id: one.claimed.attempt for one in judged}
-        statement = sa.select(mentions.c.id, mentions.c.attempt).where(mentions.c.id.in_(wanted)).order_by(mentions.c.id).with_for_update()
-        return {id_ for id_, attempt in connection.execute(statement) if wanted[id_] == attempt}
+        these = batch.among(connection, mentions.c.id, wanted)
+        statement = sa.select(mentions.c.id, mentions.c.attempt).where(these).order_by(mentions.c.id).with_for_update()
+        return {id_ for id_, attempt in connection.execute(statement).all() if wanted[id_] == attempt}
+
+    def _judged_row(self, board: _Board, one: Judged, now: datetime) -> dict[str, Any]:
+        return {
+            "id": one.claimed.id,
+            "thread": one.thread,
+            "problem_id": board.problems[one.thread]["id"],
+            "due_at": None,
+            "attempt": 0,
+            "quarantined": None,
+            "reread_at": now + REREAD,
+        }
 
     def _write_plans(self, connection: Connection, board: _Board, outcomes: Sequence[tuple[Judged, Decision]], now: datetime) -> list[int]:
         first: list[dict[str, Any]] = []
         waiting: list[tuple[dict[str, Any], str]] = []
-        ready: list[int] = []
+        alerting: list[tuple[dict[str, Any], Plan]] = []
         for one, decision in outcomes:
             board.withdraw_stale(connection, one, decision)
             for plan in decision.plans:
                 if board.revive(connection, one, plan):
                     continue
-                row = self._action_row(connection, board, one, plan, now)
+                row = self._action_row(board, one, plan, now)
+                if row["due_at"] is not None and plan.kind is ActionKind.ALERT:
+                    alerting.append((row, plan))
                 if plan.after is None:
                     first.append(row)
                 else:
                     waiting.append((row, plan.after))
-        add = insert(connection, actions).on_conflict_do_nothing().returning(actions.c.id, actions.c.due_at)
-        if first:
-            ready += [id_ for id_, due in connection.execute(add, first) if due is not None]
+        self._open_alerts(connection, board, alerting, now)
+        batch.add(connection, actions, first)
         if waiting:
-            keys = {after for _, after in waiting}
-            known = {
-                key: (id_, state)
-                for id_, key, state in connection.execute(
-                    sa.select(actions.c.id, actions.c.key, actions.c.state).where(actions.c.key.in_(keys))
-                )
-            }
+            named = batch.among(connection, actions.c.key, {after for _, after in waiting})
+            before = connection.execute(sa.select(actions.c.key, actions.c.id, actions.c.state).where(named)).all()
+            known = {key: (id_, state) for key, id_, state in before}
             for row, after in waiting:
                 row["after_id"], state = known.get(after, (None, State.DONE))
                 if row["due_at"] is not None and state != State.DONE:
                     row["due_at"] = None  # the one before it wakes it
-            ready += [id_ for id_, due in connection.execute(add, [row for row, _ in waiting]) if due is not None]
-        return ready
+            batch.add(connection, actions, [row for row, _ in waiting])
+        due = [row["key"] for row in (*first, *(row for row, _ in waiting)) if row["due_at"] is not None]
+        if not due:
+            return []
+        ours = sa.and_(batch.among(connection, actions.c.key, due), actions.c.due_at.is_not(None), actions.c.state == str(State.PLANNED))
+        return list(connection.execute(sa.select(actions.c.id).where(ours).order_by(actions.c.id)).scalars())
 
-    def _action_row(self, connection: Connection, board: _Board, one: Judged, plan: Plan, now: datetime) -> dict[str, Any]:
+    def _open_alerts(self, connection: Connection, board: _Board, alerting: Sequence[tuple[dict[str, Any], Plan]], now: datetime) -> None:
+        """Give each of these actions its alert. A mention's alert is one, however many notifiers tell it."""
+        wanted = {(plan.payload["name"], board.uris[row["mention_id"]]): plan.payload for row, plan in alerting}
+        opened = open_alerts(connection, now, wanted)
+        for row, plan in alerting:
+            row["alert_id"] = opened[plan.payload["name"], board.uris[row["mention_id"]]]
+
+    def _action_row(self, board: _Board, one: Judged, plan: Plan, now: datetime) -> dict[str, Any]:
         observe = (self._observe and plan.kind in OUTWARD) or one.claimed.observe
-        state, due, closed, alert_id = State.PLANNED, None, None, None
+        state, due, closed = State.PLANNED, None, None
         if plan.kind is ActionKind.ARCHIVE:
             state, closed = State.DONE, now
         elif observe:
             state = State.OBSERVED
         elif plan.via != HUMAN:
             due = now
-            if plan.kind is ActionKind.ALERT:
-                payload = plan.payload
-                alert_id = open_alert(
-                    connection, now, payload["name"], one.claimed.mention.uri, payload["severity"], payload["summary"], payload
-                )
         return {
             "key": plan.key,
             "kind": str(plan.kind),
@@ -394,7 +398,7 @@ class Inbox:
             "state": str(state),
             "mention_id": one.claimed.id,
             "problem_id": board.problems[one.thread]["id"],
-            "alert_id": alert_id,
+            "alert_id": None,
             "after_id": None,
             "reason": rows.clean(plan.reason),
             "rule": plan.rule,
@@ -487,7 +491,8 @@ class _Board:
     def __init__(self, site: str, now: datetime) -> None:
         self.site = site
         self.now = now
-        self.problems: dict[str, dict[str, Any]] = {}
+        self.uris: dict[int, str] = {}
+        self.problems: dict[str, RowMapping] = {}
         self.tickets: dict[int, RowMapping] = {}
         self.planned: set[int] = set()
         self.actions: dict[int, list[RowMapping]] = {}
@@ -495,18 +500,21 @@ class _Board:
     @classmethod
     def load(cls, connection: Connection, judged: Sequence[Judged], site: str, now: datetime) -> _Board:
         board = cls(site, now)
+        board.uris = {one.claimed.id: one.claimed.mention.uri for one in judged}
         threads = sorted({one.thread for one in judged})
-        connection.execute(insert(connection, problems).on_conflict_do_nothing(), [{"thread": t, "created_at": now} for t in threads])
-        locked = sa.select(problems).where(problems.c.thread.in_(threads)).order_by(problems.c.id).with_for_update()
-        for row in connection.execute(locked).mappings():
-            board.problems[row["thread"]] = dict(row)
+        batch.add(connection, problems, [{"thread": thread, "created_at": now} for thread in threads])
+        columns = (problems.c.id, problems.c.thread, problems.c.ticket_id, problems.c.ticket)
+        locked = sa.select(*columns).where(batch.among(connection, problems.c.thread, threads)).order_by(problems.c.id).with_for_update()
+        for row in connection.execute(locked).mappings().all():
+            board.problems[row["thread"]] = row
         ids = [row["id"] for row in board.problems.values()]
-        kind = actions.c.kind == ActionKind.TICKET
-        for action in connection.execute(sa.select(actions).where(actions.c.problem_id.in_(ids), kind)).mappings():
+        of_problems = sa.and_(batch.among(connection, actions.c.problem_id, ids), actions.c.kind == ActionKind.TICKET)
+        for action in connection.execute(sa.select(*_STANDING).where(of_problems)).mappings().all():
             board.tickets[action["problem_id"]] = action
             if action["state"] in LIVE:
                 board.planned.add(action["problem_id"])
-        for action in connection.execute(sa.select(actions).where(actions.c.mention_id.in_([one.claimed.id for one in judged]))).mappings():
+        of_mentions = batch.among(connection, actions.c.mention_id, board.uris)
+        for action in connection.execute(sa.select(*_STANDING).where(of_mentions)).mappings().all():
             board.actions.setdefault(action["mention_id"], []).append(action)
         return board
 

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from triage.delivery import Move, pause_seconds
 from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Receipt, State, Ticket, Work
-from triage.store import rows
+from triage.store import batch, rows
 from triage.store.database import Database, insert
 from triage.store.owners import Owners
 from triage.store.schema import accounts, actions, alerts, attempts, audit, mentions, meta, problems, sightings, verdicts
@@ -434,7 +434,8 @@ class Outbox:
         )
         if known is not None:
             return
-        alert_id = open_alert(connection, now, name, subject, severity, summary, {"labels": labels})
+        wanted = {(name, subject): {"severity": severity, "summary": summary, "labels": labels}}
+        alert_id = open_alerts(connection, now, wanted)[name, subject]
         add_audit(connection, now, "triage", f"alert {name}", detail=summary)
         for notifier in self._notifiers:
             row = {
@@ -587,19 +588,29 @@ def withdraw_ticket(connection: Connection, action_id: int, now: datetime, why: 
     add_audit(connection, now, "triage", "ticket passed to the next report", mention_id=heir["mention_id"], action_id=action_id, detail=why)
 
 
-def open_alert(connection: Connection, now: datetime, name: str, subject: str, severity: str, summary: str, data: Mapping[str, Any]) -> int:
-    """The open alert of this name and subject; a new one where there is none. Returns its id."""
-    row = {
-        "name": name,
-        "subject": subject,
-        "severity": severity,
-        "summary": rows.clean(summary),
-        "data": rows.clean_json({"labels": data.get("labels", {}), "url": data.get("url", "")}),
-        "opened_at": now,
-    }
-    connection.execute(insert(connection, alerts).on_conflict_do_nothing(), [row])
-    same = sa.select(alerts.c.id).where(alerts.c.name == name, alerts.c.subject == subject, alerts.c.closed_at.is_(None))
-    return int(connection.execute(same).scalar_one())
+def open_alerts(connection: Connection, now: datetime, wanted: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[tuple[str, str], int]:
+    """The ids of the open alerts of these names and subjects; new ones where there is none.
+
+    The values hold `severity` and `summary`, and may hold `labels` and `url`.
+    """
+    if not wanted:
+        return {}
+    new = [
+        {
+            "name": name,
+            "subject": subject,
+            "severity": alert["severity"],
+            "summary": rows.clean(alert["summary"]),
+            "data": rows.clean_json({"labels": alert.get("labels", {}), "url": alert.get("url", "")}),
+            "opened_at": now,
+        }
+        for (name, subject), alert in sorted(wanted.items())
+    ]
+    batch.add(connection, alerts, new)
+    subjects = batch.among(connection, alerts.c.subject, {subject for _, subject in wanted})
+    names = alerts.c.name.in_({name for name, _ in wanted})
+    same = sa.select(alerts.c.name, alerts.c.subject, alerts.c.id).where(names, subjects, alerts.c.closed_at.is_(None))
+    return {(name, subject): id_ for name, subject, id_ in connection.execute(same).all()}
 
 
 def close_alert(connection: Connection, now: datetime, alert_id: int) -> None:

@@ -90,7 +90,8 @@ class Views:
             )
             people = connection.execute(sa.select(accounts).order_by(accounts.c.role, accounts.c.name)).mappings().all()
             raised = connection.execute(sa.select(alerts).where(alerts.c.closed_at.is_(None)).order_by(alerts.c.opened_at)).mappings().all()
-            working = connection.execute(sa.select(owners).where(owners.c.seen_at > now - timedelta(minutes=2))).mappings().all()
+            alive = sa.and_(owners.c.role == "worker", owners.c.seen_at > now - timedelta(minutes=2))
+            working = connection.execute(sa.select(owners).where(alive)).mappings().all()
         counts: dict[str, dict[str, int]] = {}
         for kind, state, count in kinds:
             counts.setdefault(kind, {})[state] = count
