@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -143,7 +144,10 @@ class App:
                     raise UserError(
                         f"the config has no {kind.removesuffix('s')} {name!r} (any more); put it back, or park what waits for it"
                     )
-                found = manifest(kind, known[name].type)
+                try:
+                    found = manifest(kind, known[name].type)
+                except ConfigError:
+                    raise configuration.no_such_type(known[name], names(kind), self.config) from None
                 options = configuration.validate_options(known[name], found.options, self.config)
                 self._made[kind, name] = found.build(name, options)
             return self._made[kind, name]
@@ -165,4 +169,8 @@ class App:
 
                 thresholds = {str(label): value for label, value in self.config.thresholds.items()}
                 self._classifier = Classifier.load(self.config.model or model_folder(), thresholds)
+                # Some 300,000 objects that live as long as the process: to look through them again and again
+                # was an eighth of a worker's time.
+                gc.collect()
+                gc.freeze()
             return self._classifier

@@ -39,6 +39,7 @@ __all__ = [
     "Web",
     "When",
     "load",
+    "no_such_type",
     "parse",
     "sample",
     "seconds",
@@ -276,6 +277,13 @@ def secrets(config: Config) -> list[str]:
     found = [value for connector in connectors for value in values_in(connector.options)]
     found += [*passwords_in(config.store), *passwords_in(config.broker)]
     return [value for value in dict.fromkeys(found) if value]
+
+
+def no_such_type(connector: Connector, known: Sequence[str], config: Config) -> ConfigError:
+    """The error for a connector of a type that does not exist, with file, line and the nearest that does."""
+    role = ROLES[connector.section]
+    found = [((connector.section, connector.name, role), f'"{connector.type}" is no {role}{nearest(connector.type, known)}')]
+    return refuse(str(config.path or "config.yaml"), config._places, found)
 
 
 def validate_options(connector: Connector, options: type[BaseModel], config: Config) -> BaseModel:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from triage.errors import NotAccepted, OutcomeUnknown, Refused, RemoteError, TooLate, Unauthorized
+from triage.errors import NotAccepted, OutcomeUnknown, RateLimited, Refused, RemoteError, Unauthorized
 from triage.mention import ActionKind, Receipt, State
 
 TRACKER_LOOKS = (1.0, 3.0, 10.0)  # in settle times after the outcome became unknown; a minute each by default
@@ -32,7 +32,11 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where an action goes next, and why. `pause` tells to leave the account alone; `alert` is for the people on call."""
+    """Where an action goes next, and why.
+
+    `pause` tells to leave the account alone, since its token was refused; `rest` for so many seconds, as it asked.
+    `alert` is for the people on call.
+    """
 
     state: State
     why: str
@@ -40,6 +44,7 @@ class Move:
     receipt: Receipt | None = None
     pause: bool = False
     alert: str = ""
+    rest: float | None = None
     looked: bool = False
     retried: bool = False
 
@@ -57,6 +62,9 @@ def backoff(attempt: int, pace: Pace) -> float:
 def after_error(kind: ActionKind, attempt: int, error: RemoteError, now: datetime, pace: Pace) -> Move:
     """The call failed: what now?"""
     why = str(error)
+    if isinstance(error, Unauthorized) and error.status == 403 and kind is ActionKind.REPLY:
+        # This author or this post does not want it. The token may be fine, and the source goes on being polled.
+        return Move(State.REJECTED, why)
     if isinstance(error, Refused):
         return Move(State.REJECTED, why, alert=why if kind is ActionKind.ALERT else "")
     if isinstance(error, OutcomeUnknown) and kind is not ActionKind.ALERT:
@@ -64,11 +72,12 @@ def after_error(kind: ActionKind, attempt: int, error: RemoteError, now: datetim
     wait = backoff(attempt, pace)
     if isinstance(error, NotAccepted) and error.after is not None:
         wait = max(wait, error.after) if kind is not ActionKind.ALERT else error.after
+    rest = error.after if isinstance(error, RateLimited) else None
     if kind is ActionKind.ALERT:  # rather twice than never: an alert is neither parked nor in doubt
         return Move(State.PLANNED, why, due_at=now + timedelta(seconds=min(wait, 60.0)))
-    if attempt >= pace.attempts and not isinstance(error, Unauthorized | TooLate):
+    if attempt >= pace.attempts and not isinstance(error, Unauthorized):
         return Move(State.PARKED, f"given up after {attempt} attempts: {why}", alert=why)
-    return Move(State.PLANNED, why, due_at=now + timedelta(seconds=wait), pause=isinstance(error, Unauthorized))
+    return Move(State.PLANNED, why, due_at=now + timedelta(seconds=wait), pause=isinstance(error, Unauthorized), rest=rest)
 
 
 def after_look(

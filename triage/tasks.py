@@ -50,9 +50,21 @@ def current() -> App:
     return App(configuration.load(Path(path) if path else None), role="worker")
 
 
+def _broker_url() -> str:
+    """REDIS_URL, else the config's broker; a config that can't be read is said when the worker starts."""
+    if os.environ.get("REDIS_URL"):
+        return os.environ["REDIS_URL"]
+    path = os.environ.get("TRIAGE_CONFIG")
+    try:
+        named = configuration.load(Path(path) if path else None).broker
+    except UserError:
+        named = None
+    return named or "redis://127.0.0.1:6379/0"
+
+
 app = Celery("triage")
 app.conf.update(
-    broker_url=os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0",
+    broker_url=_broker_url(),
     broker_connection_retry_on_startup=True,
     broker_connection_timeout=2,
     broker_transport_options={"visibility_timeout": 300, "socket_connect_timeout": 2, "socket_timeout": 5, "socket_keepalive": True},
@@ -139,7 +151,8 @@ def tick(ids: list[int]) -> None:
 def ring_due(todo: Due) -> None:
     """Ring once for each lane of what is due."""
     for name in todo.polls:
-        bell.ring(poll, [name])
+        if name in current().sources:
+            bell.ring(poll, [name])
     bell.ring(process, todo.mentions, batch=current().config.delivery.batch)
     for task, pairs in ((deliver, todo.actions), (reconcile, todo.doubts)):
         for via in sorted({via for _, via in pairs}):
@@ -149,6 +162,15 @@ def ring_due(todo: Due) -> None:
 # The worker's own sweep
 
 _stop = Event()
+
+
+def ready() -> App:
+    """This process's app, with all that a worker needs. Raises the `UserError`s of config, secrets, store and model."""
+    parts = current()
+    parts.verify()
+    begin(parts)
+    parts.classifier()
+    return parts
 
 
 @contextmanager
@@ -175,10 +197,7 @@ def _start_sweep(conf: Any = None, **_: Any) -> None:
     if conf is not None and conf.worker_pool not in ("threads", "solo"):
         raise SystemExit(f"triage: the worker runs its own sweep in threads; start it with --pool threads, not {conf.worker_pool}")
     with _or_end():
-        parts = current()
-        parts.verify()
-        begin(parts)
-        parts.classifier()
+        parts = ready()
     Thread(target=run_sweep, args=(parts, _stop), name="sweep", daemon=True).start()
 
 
@@ -188,8 +207,10 @@ def _stop_sweep(**_: Any) -> None:
 
 
 def know_sources(parts: App) -> None:
-    """Every source of the config has its row; a first poll starts at now."""
+    """Every account of the config has its row; a source's first poll starts at now."""
     now = parts.clock.now()
+    parts.store.outbox.know("tracker", parts.trackers)
+    parts.store.outbox.know("notifier", parts.notifiers)
     for name in parts.sources:
         parts.store.inbox.add_source(name, now, now + timedelta(seconds=parts.config.delivery.rescan))
 
@@ -229,4 +250,4 @@ def _follow(parts: App, name: str, stop: Event) -> None:
         stop.wait(wait)
 
 
-__all__ = ["app", "begin", "current", "know_sources", "run_sweep"]
+__all__ = ["app", "begin", "current", "know_sources", "ready", "run_sweep"]

@@ -51,6 +51,7 @@ def files_ticket(uri: str) -> Callable[[Problem], Decision]:
 def fill(store: Store, count: int = 1, text: str = "broken") -> list[int]:
     """Store, claim and judge so many bug reports; the ids of their ticket actions."""
     store.inbox.add_source("acme", NOW, NOW + timedelta(days=1))
+    store.outbox.know("tracker", ["tickets"])
     store.inbox.add_page("acme", Page(tuple(item(n, text) for n in range(count)), "c"), expect=None, now=NOW)
     claimed = store.inbox.claim(NOW, seconds=60, limit=1000, poison=2)
     judged = [Judged(one, VERDICT, one.mention.uri, "own", files_ticket(one.mention.uri)) for one in claimed]

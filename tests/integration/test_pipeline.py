@@ -229,14 +229,51 @@ def test_a_revoked_token_pauses_the_account_with_one_call_and_one_alert(app: Ser
 
 
 def test_a_429_is_waited_for(app: Service) -> None:
-    """As long as the server asks."""
-    app.tickets.fail("file", RateLimited("slow down", after=300))
-    app.acme.post("mira@x.example", "it is broken")
+    """As long as the server asks, by everything that goes there: one failed call, not one for each ticket."""
+    app.tickets.fail("file", RateLimited("slow down", after=300), times=3)
+    for number in range(3):
+        app.acme.post("mira@x.example", f"it is broken {number}")
     app.pass_()
     app.pass_(minutes=4)
-    assert states(app, "ticket") == ["planned"]
+    assert sorted(row["attempt"] for row in app.actions("ticket")) == [0, 0, 1]
+    app.tickets.heal()
     app.pass_(minutes=2)
-    assert states(app, "ticket") == ["done"]
+    assert states(app, "ticket") == ["done"] * 3
+
+
+def test_a_reply_that_is_forbidden_is_a_persons_matter(app: Service) -> None:
+    """This author does not want it; the source goes on being polled."""
+    app.acme.fail("reply", Unauthorized("403", status=403))
+    app.acme.post("eve@x.example", "how do I do it?")
+    app.pass_()
+    people.answer(app, app.queue()[0]["id"], "like this", "ana")
+    app.acme.post("bob@x.example", "how do I do that?")
+    app.pass_()
+    assert states(app, "reply") == ["rejected"]
+    assert app.store.views.count() == 2
+    assert app.store.views.status(app.clock.now())["alerts"] == []
+
+
+def test_a_dropped_action_ends_its_alert(app: Service) -> None:
+    """What nobody wants any more is not stuck."""
+    app.tickets.fail("file", OutcomeUnknown("cut"), times=2)
+    app.acme.post("mira@x.example", "it is broken")
+    app.pass_()
+    for _ in range(8):
+        app.pass_(minutes=6)
+    assert [row["name"] for row in app.store.views.status(app.clock.now())["alerts"]] == ["ActionStuck"]
+    app.store.desk.drop(app.actions("ticket")[0]["id"], "ana", app.clock.now())
+    assert app.store.views.status(app.clock.now())["alerts"] == []
+
+
+def test_a_deleted_post_is_told_on_its_ticket(app: Service) -> None:
+    """What was filed stays, and says so."""
+    post = app.acme.post("mira@x.example", "it is broken")
+    app.pass_()
+    app.acme.delete(post.remote_id)
+    app.pass_(hours=2)
+    app.pass_()
+    assert [(row["payload"]["what"], row["state"]) for row in app.actions("comment")] == [("deleted", "done")]
 
 
 def test_the_brake_parks_and_alerts(tmp_path: Path, store_url: str) -> None:
@@ -251,6 +288,9 @@ def test_the_brake_parks_and_alerts(tmp_path: Path, store_url: str) -> None:
     app.store.desk.retry(parked, "ana", app.clock.now())
     app.pass_()
     assert sorted(states(app, "ticket")) == ["done", "done", "done", "parked"]
+    app.store.desk.drop(next(row["id"] for row in app.actions("ticket") if row["state"] == "parked"), "ana", app.clock.now())
+    app.pass_()
+    assert app.store.views.status(app.clock.now())["alerts"] == []
     app.close()
 
 
@@ -421,7 +461,10 @@ def test_the_audit_finds_two_tickets_of_one_marker(app: Service) -> None:
     app.tickets.double("MEM-1")
     app.pass_(hours=2)
     assert "DuplicateTickets" in [row["name"] for row in app.store.views.status(app.clock.now())["alerts"]]
-    assert [row["reason"] for row in app.queue() if row["what"] == "merge"] == ["MEM-1, MEM-2 are one problem: keep one, close the others"]
+    (merge,) = (row for row in app.queue() if row["what"] == "merge")
+    assert merge["reason"] == "MEM-1, MEM-2 are one problem: keep one, close the others"
+    app.store.desk.close(merge["id"], "ana", app.clock.now(), "closed MEM-2")
+    assert app.store.views.status(app.clock.now())["alerts"] == []
 
 
 SUGGEST = """
@@ -477,3 +520,16 @@ def test_a_renamed_source_keeps_what_waits_for_it(tmp_path: Path, store_url: str
     renamed.store.desk.close(ids[0], "ana", renamed.clock.now(), "posted")
     assert renamed.queue() == []
     renamed.close()
+
+
+def test_a_person_can_file_a_private_post(app: Service) -> None:
+    """Its ticket holds our number of it, and neither its text nor its author."""
+    app.acme.post("mira@x.example", "secretly broken", visibility=Visibility.DIRECT)
+    app.pass_()
+    judge.file(app, 1, "ana")
+    app.pass_()
+    (ticket,) = app.tickets.tickets
+    assert "secretly" not in ticket.text + ticket.summary
+    assert "mira" not in ticket.text + ticket.summary
+    assert "1" in ticket.text
+    assert [row["mention"] for row in app.queue()] == [1]

@@ -261,7 +261,7 @@ def as_module(source: str, name: str) -> ModuleType:
 @pytest.mark.parametrize("source", runnable())
 def test_every_example_that_says_so_runs(source: str) -> None:
     """From its first line to its last."""
-    assert as_module(source, "an_example").__doc__
+    as_module(source, "an_example")
 
 
 class FeedFar:

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "answer": ("people", "Answer a task: posts the reply in the thread."),
     "accept": ("people", "Carry out what a rule suggested."),
     "relabel": ("people", "Say what a mention really is; ticket and tasks follow."),
+    "file": ("people", "File a post by hand, a private one too: its ticket then holds only our number of it."),
     "close": ("people", "Close a task without an answer."),
     "retry": ("people", "It is not there: send a parked, rejected or observed action."),
     "park": ("people", "Leave a planned or doubtful action alone until somebody decides."),

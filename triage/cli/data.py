@@ -216,11 +216,13 @@ def _since(text: str) -> datetime:
 @click.option("--act", is_flag=True, help="Do what the rules say, as for new posts. Without it they are only observed.")
 def backfill(since: str, source: str | None, act: bool) -> None:
     """Store what the sources still show from some time on. Only observes: triage show tells what would have been done."""
+    from triage.classifier import checked_card, model_folder
     from triage.errors import UserError
     from triage.pipeline import intake, judge
 
     start = _since(since)
     with opened() as app:
+        checked_card(app.config.model or model_folder())  # before anything is stored
         names = [source] if source else list(app.sources)
         if not names:
             raise UserError("the config has no sources; add one, or run triage init")
@@ -241,11 +243,13 @@ def backfill(since: str, source: str | None, act: bool) -> None:
 def import_(file: str, form: str | None) -> None:
     """Store posts from FILE (JSONL or CSV, `-`: standard input): text, link, author, date. The same link is never taken in twice."""
     from triage.app import IMPORTED
+    from triage.classifier import checked_card, model_folder
     from triage.pipeline import intake, judge
     from triage.platforms.imported import items
 
     form = form or ("csv" if file.lower().endswith(".csv") else "jsonl")
     with opened() as app:
+        checked_card(app.config.model or model_folder())  # before anything is stored
         with _open(file) as lines, _progress("importing") as advance:
             rows = items(lines, form=form, source=IMPORTED, now=app.clock.now())
             new, broken = intake.take_in(app, IMPORTED, rows, progress=advance)

@@ -71,6 +71,19 @@ def relabel(mention: str, label: str, by: str | None) -> None:
 
 
 @click.command()
+@click.argument("mention")
+@by
+def file(mention: str, by: str | None) -> None:
+    """File MENTION (its number or link) as a bug by hand. The ticket of a private post holds nothing but our number of it."""
+    from triage.pipeline import judge
+
+    with opened() as app:
+        ids = judge.file(app, app.store.desk.mention_id(mention), person(by))
+        _send(app, ids)
+        _tell(app, ids)
+
+
+@click.command()
 @click.argument("task", type=int)
 @click.option("--why", default="", help="A word for the trail.")
 @by

@@ -94,6 +94,7 @@ def run(once: bool) -> None:
 
     with opened() as app:
         app.verify()
+        check_model(app.config)
         tasks.know_sources(app)
         did = sweep.once(app)
         failing = [account for account in app.store.views.status(app.clock.now())["accounts"] if account["state"] != "ok"]
@@ -107,8 +108,9 @@ def run(once: bool) -> None:
 @click.command()
 def worker() -> None:
     """A Celery worker that also sweeps by itself. More options: celery -A worker worker --help."""
-    from triage.tasks import app
+    from triage.tasks import app, ready
 
+    ready()  # what is wrong is said by us and ends with our exit code, before Celery begins
     app.worker_main(["--quiet", "worker", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"])
 
 

@@ -1,7 +1,7 @@
 """The verbs: poll, process, deliver, reconcile, sweep; answer, relabel, accept. They return ids and never enqueue.
 
     intake   far side -> store      poll, rescan, reread, follow, backfill, take_in
-    judge    store -> actions       process, relabel, accept
+    judge    store -> actions       process, relabel, file, accept
     deliver  actions -> far side    deliver, reconcile
     people   a person's answer      answer
     upkeep   now and then           read_tickets, audit

@@ -98,6 +98,8 @@ def _still_stands(parts: Parts, pending: Pending) -> bool:
     now = parts.clock.now()
     if pending.kind is ActionKind.ALERT or pending.source not in parts.sources or pending.remote_id is None:
         return True
+    if pending.kind is ActionKind.COMMENT and pending.what != "report":
+        return True  # it tells what became of a post, gone or not
     if pending.read_at is not None and now - pending.read_at < FRESH:
         return True
     assert pending.source is not None

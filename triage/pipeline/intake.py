@@ -77,7 +77,8 @@ def take_in(
     parts: Parts, source: str, items: Iterable[Item], *, progress: Callable[[int], None], batch: int = 200
 ) -> tuple[list[int], int]:
     """Store items from elsewhere (an import). Returns the ids of new mentions, and how many could not be read."""
-    parts.store.inbox.add_source(source, parts.clock.now(), parts.clock.now() + timedelta(days=36500))
+    never = parts.clock.now() + timedelta(days=36500)
+    parts.store.inbox.add_source(source, parts.clock.now(), never, due_at=never)
     found: list[int] = []
     broken = 0
     for chunk in _chunks(items, batch):

@@ -9,17 +9,17 @@ from functools import partial
 
 import structlog
 
-from triage.errors import Gone, RemoteError, UserError
+from triage.errors import Gone, ModelError, RemoteError, UserError
 from triage.failpoint import hit
-from triage.mention import Label, Problem, Verdict
+from triage.mention import ActionKind, Label, Plan, Problem, Verdict
 from triage.pipeline.parts import Parts
 from triage.problems import thread_of
-from triage.rules import Decision, Facts, accepted, route
+from triage.rules import Decision, Facts, accepted, comment_key, route, ticket_key
 from triage.store.inbox import Claimed, Judged
 
 log = structlog.get_logger()
 
-THREAD_RETRY = timedelta(seconds=20)
+RETRY = timedelta(seconds=20)  # for what kept us from judging and was no fault of the post's
 THREAD_PATIENCE = timedelta(minutes=10)  # a thread that can't be read for so long counts as the post alone
 
 
@@ -56,6 +56,9 @@ def _judge(parts: Parts, batch: list[Claimed]) -> list[int]:
         hit("before_record")
         ready = parts.store.inbox.record(judged, parts.clock.now())
         hit("after_record")
+    except ModelError:
+        parts.store.inbox.release(batch, parts.clock.now() + RETRY)  # it's not the posts' fault: they must not end in quarantine
+        raise
     except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
         # One of them can't be judged. Alone it goes to quarantine; in a batch they are tried one at a time.
         if len(batch) > 1:
@@ -103,7 +106,7 @@ def _threads(parts: Parts, batch: list[Claimed]) -> dict[int, tuple[str, str]]:
             known[one.mention.remote_id] = thread
             found[one.id] = (thread, why)
         if later:
-            parts.store.inbox.release(later, parts.clock.now() + THREAD_RETRY)
+            parts.store.inbox.release(later, parts.clock.now() + RETRY)
     return found
 
 
@@ -125,14 +128,47 @@ def relabel(parts: Parts, mention_id: int, label: str, by: str) -> list[int]:
     """A person says what a mention is: training data, and ticket and tasks follow. Returns the ids of actions to deliver."""
     claimed, thread, last = parts.store.desk.take(mention_id)
     chosen = Label(label)
-    scores = {str(name): float(name is chosen) for name in Label}
-    signals = last.signals if last else frozenset()
-    verdict = Verdict(chosen, 1.0, scores, True, by, by_person=True, language=last.language if last else None, signals=signals)
+    verdict = _by_person(chosen, by, last)
     judged = Judged(claimed, verdict, thread or claimed.mention.uri, "labelled by a person", partial(decide, parts, claimed, verdict))
     ready = parts.store.inbox.record([judged], parts.clock.now())
     if last is None or last.label != chosen:
         ready += parts.store.desk.relabelled(mention_id, str(last.label) if last else "unlabelled", label, by, parts.clock.now())
     return ready
+
+
+def file(parts: Parts, mention_id: int, by: str) -> list[int]:
+    """A person files a post as a bug, whatever the rules say of it. Returns the ids of actions to deliver.
+
+    The ticket of a private post holds nothing but our number of the mention.
+    """
+    tracker = next(iter(parts.trackers), None)
+    if tracker is None:
+        raise UserError("the config names no tracker, so nothing can be filed; add one under `trackers`")
+    claimed, thread, last = parts.store.desk.take(mention_id)
+    verdict = _by_person(Label.BUG_REPORT, by, last)
+
+    def decision(problem: Problem) -> Decision:
+        asked = decide(parts, claimed, verdict, problem)
+        if any(plan.kind in (ActionKind.TICKET, ActionKind.COMMENT) for plan in asked.plans):
+            return asked
+        payload = {"what": "report", "lifted": claimed.mention.visibility.is_private}
+        reason, first = f"{by} filed it", ticket_key(parts.config.site, problem.id)
+        if problem.ticket or problem.ticket_planned:
+            plan = Plan(
+                comment_key(parts.config.site, claimed.mention.uri), ActionKind.COMMENT, tracker, reason, asked.rule, first, payload
+            )
+        else:
+            plan = Plan(first, ActionKind.TICKET, tracker, reason, asked.rule, None, payload)
+        return replace(asked, plans=(*asked.plans, plan))
+
+    judged = Judged(claimed, verdict, thread or claimed.mention.uri, "filed by a person", decision)
+    return parts.store.inbox.record([judged], parts.clock.now())
+
+
+def _by_person(label: Label, by: str, last: Verdict | None) -> Verdict:
+    scores = {str(name): float(name is label) for name in Label}
+    signals = last.signals if last else frozenset()
+    return Verdict(label, 1.0, scores, True, by, by_person=True, language=last.language if last else None, signals=signals)
 
 
 def accept(parts: Parts, task_id: int, by: str) -> list[int]:

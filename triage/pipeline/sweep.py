@@ -14,7 +14,7 @@ from threading import Event
 
 import structlog
 
-from triage.errors import StoreError
+from triage.errors import StoreError, UserError
 from triage.failpoint import hit
 from triage.pipeline import intake
 from triage.pipeline.deliver import deliver, reconcile
@@ -60,7 +60,7 @@ def lanes(parts: Parts, todo: Due) -> dict[str, Job]:
 
 def upkeep(parts: Parts) -> int:
     """What is done now and then."""
-    return read_tickets(parts) + audit(parts)
+    return read_tickets(parts) + audit(parts) + parts.store.outbox.end_alerts(parts.clock.now())
 
 
 def once(parts: Parts) -> Counter[str]:
@@ -123,6 +123,8 @@ def safely(lane: str, job: Job) -> int:
         return job()
     except StoreError as error:
         log.error("the store can't be used", lane=lane, why=str(error))
+    except UserError as error:
+        log.error("somebody has to mend this", lane=lane, why=str(error))
     except Exception:
         log.exception("failed", lane=lane)
     return 0

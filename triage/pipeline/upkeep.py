@@ -47,12 +47,10 @@ def audit(parts: Parts) -> int:
             continue
         for marker, receipts in twice.items():
             found += 1
-            keys = sorted(receipt.key for receipt in receipts)
-            names = ", ".join(keys)
+            names = ", ".join(sorted(receipt.key for receipt in receipts))
+            task = f"{parts.config.site}/duplicates/{marker}"  # closing it closes the alert
             parts.store.outbox.raise_alert(
-                now, "DuplicateTickets", marker, "warning", f"{name} holds {names} for one problem; keep one, close the others"
+                now, "DuplicateTickets", task, "warning", f"{name} holds {names} for one problem; keep one, close the others"
             )
-            parts.store.desk.merge_task(
-                f"{parts.config.site}/duplicates/{marker}", f"{names} are one problem: keep one, close the others", now
-            )
+            parts.store.desk.merge_task(task, f"{names} are one problem: keep one, close the others", now)
     return found

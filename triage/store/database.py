@@ -37,7 +37,8 @@ class Database:
             raise StoreError("the store must be a file, since several processes share it; write it like sqlite:///triage.db")
         if self.path is not None:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self.path.touch(mode=0o600)  # it holds private posts; SQLite gives its side files the same rights
             except OSError as error:
                 raise StoreError(
                     f"the folder of {self.path} can't be made ({error.strerror}); set `store` to a place that can be written"

@@ -94,7 +94,8 @@ class Desk:
         if changed.rowcount != 1:
             raise UserError(f"somebody else has just closed task {task['id']}; nothing was sent")
         uri = sa.select(mentions.c.uri).where(mentions.c.id == task["mention_id"]).scalar_subquery()
-        raised = sa.select(alerts.c.id).where(alerts.c.subject == uri, alerts.c.closed_at.is_(None))
+        about = sa.or_(alerts.c.subject == uri, alerts.c.subject == task["key"])
+        raised = sa.select(alerts.c.id).where(about, alerts.c.closed_at.is_(None))
         for (alert_id,) in connection.execute(raised).all():
             close_alert(connection, now, alert_id)
 
@@ -198,7 +199,7 @@ class Desk:
     def _settle(self, action_id: int, by: str, now: datetime, allowed: tuple[State, ...], to: State, detail: str, key: str = "") -> None:
         with self._database.write() as connection:
             row = self._action(connection, action_id)
-            if row["state"] not in allowed or (row["via"] == HUMAN and to is not State.PARKED and row["state"] != State.OBSERVED):
+            if row["state"] not in allowed or (row["via"] == HUMAN and row["state"] != State.OBSERVED):
                 words = ", ".join(str(state) for state in allowed)
                 hint = "close it with triage close" if row["via"] == HUMAN else "see triage show"
                 raise UserError(f"action {action_id} is {row['state']}; this works on {words} ones; {hint}")

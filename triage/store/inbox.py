@@ -15,6 +15,7 @@ from triage.contracts import Item, Page
 from triage.mention import HUMAN, ActionKind, Mention, Plan, Problem, State, Verdict, Visibility
 from triage.rules import Decision, ticket_key
 from triage.store import batch, rows
+from triage.store.changes import delete, differs, revise
 from triage.store.database import Database, insert
 from triage.store.outbox import add_audit, cancel, open_alerts, withdraw_ticket
 from triage.store.schema import accounts, actions, mentions, problems, revisions, sightings, verdicts
@@ -101,10 +102,10 @@ class Inbox:
 
     # Sources
 
-    def add_source(self, name: str, now: datetime, rescan_at: datetime) -> None:
-        """Make sure that a source has its row; a new one is due at once, its first rescan at `rescan_at`."""
+    def add_source(self, name: str, now: datetime, rescan_at: datetime, *, due_at: datetime | None = None) -> None:
+        """Make sure that a source has its row; a new one is due at once (or at `due_at`), its first rescan at `rescan_at`."""
         with self._database.write() as connection:
-            row = {"name": name, "role": "source", "started_at": now, "due_at": now, "rescan_at": rescan_at}
+            row = {"name": name, "role": "source", "started_at": now, "due_at": due_at or now, "rescan_at": rescan_at}
             connection.execute(insert(connection, accounts).values(row).on_conflict_do_nothing())
 
     def source(self, name: str) -> SourceState:
@@ -465,7 +466,7 @@ class Inbox:
                 item = found[row["seen_as"]]
                 if item is None:
                     if row["deleted_at"] is None:
-                        delete(connection, row, now=now)
+                        delete(connection, row, now=now, site=self._site)
                     continue
                 again = now + (last if now - row["created_at"] < timedelta(days=7) or self._is_open(connection, row["id"]) else old)
                 connection.execute(sa.update(mentions).where(mentions.c.id == row["id"]).values(read_at=now, reread_at=again))
@@ -583,77 +584,3 @@ def _verdict_row(one: Judged, decision: Decision, now: datetime) -> dict[str, An
     row = rows.of_verdict(one.verdict)
     row["data"] |= {"thread_why": one.thread_why, "rule": decision.rule, "reason": rows.clean(decision.reason)}
     return row | {"mention_id": one.claimed.id, "revision": one.claimed.revision, "at": now}
-
-
-def differs(row: RowMapping, mention: Mention) -> bool:
-    """Whether what people read has changed: the text, the content warning, or who may see it."""
-    return (
-        row["text"] != rows.clean(mention.text)
-        or row["data"].get("warning", "") != rows.clean(mention.warning)
-        or ("visibility" in row and row["visibility"] != str(mention.visibility))
-    )
-
-
-def revise(connection: Connection, mention_id: int, item: Item, *, now: datetime, site: str) -> None:
-    """The post was edited: keep both texts, take back what was approved for the old one, and judge it anew."""
-    assert item.mention is not None
-    row = connection.execute(sa.select(mentions).where(mentions.c.id == mention_id).with_for_update()).mappings().one()
-    number = row["revision"] + 1
-    connection.execute(
-        sa.insert(revisions).values(mention_id=mention_id, number=number, raw=rows.pack(item.raw), text=_text(item), seen_at=now)
-    )
-    fresh = rows.of_mention(item.mention)
-    values = {name: fresh[name] for name in ("text", "visibility", "language", "data")}
-    connection.execute(
-        sa.update(mentions)
-        .where(mentions.c.id == mention_id)
-        .values(values | {"revision": number, "due_at": now, "attempt": 0, "read_at": now})
-    )
-    add_audit(connection, now, row["author"], "edited the post", mention_id=mention_id, detail=f"revision {number}")
-    mine = connection.execute(sa.select(actions).where(actions.c.mention_id == mention_id)).mappings().all()
-    for action in mine:
-        if action["kind"] == ActionKind.REPLY and action["state"] == State.PLANNED:
-            cancel(connection, action["id"], now, "the post was edited after the answer was approved")
-            _reopen(connection, action["payload"].get("task_id"), now, "the post was edited after the answer was approved")
-    filed = [a for a in mine if a["kind"] in (ActionKind.TICKET, ActionKind.COMMENT) and a["state"] == State.DONE]
-    if filed and not item.mention.visibility.is_private:
-        ticket = (
-            connection.execute(sa.select(actions).where(actions.c.problem_id == row["problem_id"], actions.c.kind == ActionKind.TICKET))
-            .mappings()
-            .first()
-        )
-        comment = {
-            "key": f"{site}/{row['uri']}/edited/{number}",
-            "kind": str(ActionKind.COMMENT),
-            "via": filed[0]["via"],
-            "state": str(State.PLANNED),
-            "mention_id": mention_id,
-            "problem_id": row["problem_id"],
-            "after_id": ticket["id"] if ticket else None,
-            "reason": "the post was edited after it was filed",
-            "rule": "",
-            "payload": {"what": "edited"},
-            "due_at": now,
-            "created_at": now,
-        }
-        connection.execute(insert(connection, actions).on_conflict_do_nothing(), [comment])
-
-
-def _reopen(connection: Connection, task_id: int | None, now: datetime, why: str) -> None:
-    if task_id is None:
-        return
-    statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state.in_([str(State.DONE), str(State.CANCELLED)]))
-    connection.execute(statement.values(state=str(State.PLANNED), closed_at=None, closed_by="", error=why))
-    add_audit(connection, now, "triage", "reopened the task", action_id=task_id, detail=why)
-
-
-def delete(connection: Connection, row: RowMapping, *, now: datetime) -> None:
-    """The post is gone: nothing that was planned for it is sent any more. What was filed stays."""
-    connection.execute(sa.update(mentions).where(mentions.c.id == row["id"]).values(deleted_at=now, due_at=None, reread_at=None))
-    add_audit(connection, now, row["author"], "deleted the post", mention_id=row["id"])
-    planned = sa.select(actions.c.id, actions.c.kind).where(actions.c.mention_id == row["id"], actions.c.state == str(State.PLANNED))
-    for action_id, kind in connection.execute(planned).all():
-        if kind == ActionKind.TICKET:
-            withdraw_ticket(connection, action_id, now, "the post was deleted by its author")
-        elif kind != ActionKind.ALERT:  # a security report that disappears is all the more a matter for a person
-            cancel(connection, action_id, now, "the post was deleted by its author")

@@ -25,6 +25,9 @@ from triage.store.database import Database, insert
 from triage.store.owners import Owners
 from triage.store.schema import accounts, actions, alerts, attempts, audit, mentions, meta, problems, sightings, verdicts
 
+WELL = {"failures": 0, "refusals": 0, "paused_until": None, "paused_why": ""}
+TOLD = timedelta(hours=1)  # an alert about something that is over when it is found stands for so long
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -37,6 +40,7 @@ class Pending:
     remote_id: str | None
     mention_id: int | None
     read_at: datetime | None
+    what: str
 
 
 class Outbox:
@@ -68,13 +72,27 @@ class Outbox:
                 mentions.c.remote_id,
                 actions.c.mention_id,
                 mentions.c.read_at,
+                actions.c.payload,
             )
             .outerjoin(mentions, mentions.c.id == actions.c.mention_id)
             .where(actions.c.id.in_(ids), actions.c.state == str(State.PLANNED), actions.c.via != HUMAN)
             .order_by(actions.c.id)
         )
         with self._database.read() as connection:
-            return [Pending(id_, ActionKind(kind), *rest) for id_, kind, *rest in connection.execute(statement)]
+            found = connection.execute(statement).mappings().all()
+        return [
+            Pending(
+                row["id"],
+                ActionKind(row["kind"]),
+                row["via"],
+                row["source"],
+                row["remote_id"],
+                row["mention_id"],
+                row["read_at"],
+                row["payload"].get("what", ""),
+            )
+            for row in found
+        ]
 
     def claim(self, action_id: int, now: datetime) -> Work | None:
         """Write down the intent and count the attempt; None when it is not ours to do, not due, paused, or held by the brake."""
@@ -255,6 +273,9 @@ class Outbox:
             self._done(connection, work, move, now)
         if move.pause:
             self._pause(connection, work.via, move.why, now)
+        elif move.rest is not None:
+            resting = sa.update(accounts).where(accounts.c.name == work.via)
+            connection.execute(resting.values(paused_until=now + timedelta(seconds=move.rest), paused_why=rows.clean(move.why)))
         if move.alert and work.kind is not ActionKind.ALERT:
             self._raise(
                 connection,
@@ -278,7 +299,7 @@ class Outbox:
         )
         connection.execute(waiting.values(due_at=now))
         succeeded = sa.update(accounts).where(accounts.c.name == work.via)
-        connection.execute(succeeded.values(last_success_at=now, failures=0, last_error="", paused_until=None, paused_why=""))
+        connection.execute(succeeded.values(last_success_at=now, last_error="", **WELL))
         self._clear(connection, now, "AccountPaused", work.via)
         self._clear(connection, now, "ActionStuck", work.key)
 
@@ -382,30 +403,31 @@ class Outbox:
             connection.execute(insert(connection, accounts).values(name=name, role=role).on_conflict_do_nothing())
             this = sa.and_(accounts.c.name == name, accounts.c.role == role)
             was_failing = bool(connection.scalar(sa.select(accounts.c.failures).where(this)))
-            connection.execute(
-                sa.update(accounts).where(this).values(last_success_at=now, failures=0, last_error="", paused_until=None, paused_why="")
-            )
+            connection.execute(sa.update(accounts).where(this).values(last_success_at=now, last_error="", **WELL))
             self._clear(connection, now, "AccountPaused", name)
             self._clear(connection, now, "SourceFailing", name)
         return was_failing
 
     def _pause(self, connection: Connection, name: str, why: str, now: datetime) -> None:
-        row = connection.execute(sa.select(accounts).where(accounts.c.name == name)).mappings().first()
-        refusals = (row["failures"] if row else 0) or 1
+        this = accounts.c.name == name
+        connection.execute(sa.update(accounts).where(this).values(refusals=accounts.c.refusals + 1))
+        refusals = connection.scalar(sa.select(sa.func.max(accounts.c.refusals)).where(this)) or 1
         until = now + timedelta(seconds=pause_seconds(refusals))
-        if row is None:
-            connection.execute(sa.insert(accounts).values(name=name, role="tracker", failures=1))
-        statement = sa.update(accounts).where(accounts.c.name == name)
+        statement = sa.update(accounts).where(this)
         connection.execute(statement.values(paused_until=until, paused_why=rows.clean(why), last_error=rows.clean(why)))
         summary = f"{name} refuses us and rests until {until:%H:%M} UTC: {why}. Renew its token, then: triage doctor"
         self._raise(connection, now, "AccountPaused", name, "critical", summary, {"account": name})
 
+    def know(self, role: str, names: Sequence[str]) -> None:
+        """Make sure that trackers and notifiers have their rows, on which pauses are written."""
+        if names:
+            with self._database.write() as connection:
+                connection.execute(insert(connection, accounts).on_conflict_do_nothing(), [{"name": name, "role": role} for name in names])
+
     def unpause(self, now: datetime) -> None:
         """Forget all pauses, as a restart with a new token wants it."""
         with self._database.write() as connection:
-            connection.execute(
-                sa.update(accounts).where(accounts.c.paused_until.is_not(None)).values(paused_until=None, paused_why="", failures=0)
-            )
+            connection.execute(sa.update(accounts).where(accounts.c.paused_until.is_not(None)).values(**WELL))
             freed = sa.update(actions).where(
                 actions.c.state == str(State.PLANNED),
                 actions.c.via != HUMAN,
@@ -420,6 +442,28 @@ class Outbox:
         """Tell the people on call, once while it lasts."""
         with self._database.write() as connection:
             self._raise(connection, now, name, subject, severity, summary, {})
+
+    def end_alerts(self, now: datetime) -> int:
+        """Close alerts whose cause is over: a brake that holds nothing any more, late mentions that were told an hour ago."""
+        open_ = sa.select(alerts).where(alerts.c.name.in_(["Brake", "LateMentions"]), alerts.c.closed_at.is_(None))
+        ended = 0
+        with self._database.write() as connection:
+            for alert in connection.execute(open_).mappings().all():
+                if alert["name"] == "Brake":
+                    held = (
+                        sa.select(actions.c.id)
+                        .join(mentions, mentions.c.id == actions.c.mention_id)
+                        .where(
+                            actions.c.state == str(State.PARKED), actions.c.error.like("the brake:%"), mentions.c.source == alert["subject"]
+                        )
+                    )
+                    over = connection.execute(held.limit(1)).first() is None
+                else:
+                    over = now - alert["opened_at"] > TOLD
+                if over:
+                    close_alert(connection, now, alert["id"])
+                    ended += 1
+        return ended
 
     def clear_alert(self, now: datetime, name: str, subject: str) -> None:
         """It is over."""
@@ -558,6 +602,9 @@ def cancel(connection: Connection, action_id: int, now: datetime, why: str, by: 
         return False
     mention_id = connection.scalar(sa.select(actions.c.mention_id).where(actions.c.id == action_id))
     add_audit(connection, now, by, "cancelled", mention_id=mention_id, action_id=action_id, detail=why)
+    key = connection.scalar(sa.select(actions.c.key).where(actions.c.id == action_id))
+    for (alert_id,) in connection.execute(sa.select(alerts.c.id).where(alerts.c.subject == key, alerts.c.closed_at.is_(None))).all():
+        close_alert(connection, now, alert_id)
     for (waiting,) in connection.execute(sa.select(actions.c.id).where(actions.c.after_id == action_id)).all():
         cancel(connection, waiting, now, why, by)
     return True

@@ -74,6 +74,7 @@ accounts = sa.Table(
     sa.Column("paused_until", Utc),
     sa.Column("paused_why", sa.Text, nullable=False, server_default=""),
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("refusals", sa.Integer, nullable=False, server_default="0"),
     sa.Column("last_success_at", Utc),
     sa.Column("last_error", sa.Text, nullable=False, server_default=""),
     sa.Column("held_back", sa.Integer),

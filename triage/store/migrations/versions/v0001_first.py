@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("paused_until", Utc(), nullable=True),
         sa.Column("paused_why", sa.Text(), server_default="", nullable=False),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("refusals", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_success_at", Utc(), nullable=True),
         sa.Column("last_error", sa.Text(), server_default="", nullable=False),
         sa.Column("held_back", sa.Integer(), nullable=True),

@@ -1,0 +1,104 @@
+"""What a post did after it was stored: edited or deleted, and what follows for its actions and its ticket."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from triage.contracts import Item
+from triage.mention import ActionKind, Mention, State, Visibility
+from triage.store import rows
+from triage.store.database import insert
+from triage.store.outbox import add_audit, cancel, withdraw_ticket
+from triage.store.schema import actions, mentions, revisions
+
+FILED = frozenset({State.DONE, State.SENDING, State.DOUBT})
+
+
+def differs(row: RowMapping, mention: Mention) -> bool:
+    """Whether what people read has changed: the text, the content warning, or who may see it."""
+    return (
+        row["text"] != rows.clean(mention.text)
+        or row["data"].get("warning", "") != rows.clean(mention.warning)
+        or ("visibility" in row and row["visibility"] != str(mention.visibility))
+    )
+
+
+def revise(connection: Connection, mention_id: int, item: Item, *, now: datetime, site: str) -> None:
+    """The post was edited: keep both texts, take back what was approved for the old one, and judge it anew."""
+    assert item.mention is not None
+    row = connection.execute(sa.select(mentions).where(mentions.c.id == mention_id).with_for_update()).mappings().one()
+    number = row["revision"] + 1
+    connection.execute(
+        sa.insert(revisions).values(
+            mention_id=mention_id, number=number, raw=rows.pack(item.raw), text=rows.clean(item.mention.text), seen_at=now
+        )
+    )
+    fresh = rows.of_mention(item.mention)
+    values = {name: fresh[name] for name in ("text", "visibility", "language", "data")}
+    connection.execute(
+        sa.update(mentions)
+        .where(mentions.c.id == mention_id)
+        .values(values | {"revision": number, "due_at": now, "attempt": 0, "read_at": now})
+    )
+    add_audit(connection, now, row["author"], "edited the post", mention_id=mention_id, detail=f"revision {number}")
+    mine = connection.execute(sa.select(actions).where(actions.c.mention_id == mention_id)).mappings().all()
+    for action in mine:
+        if action["kind"] == ActionKind.REPLY and action["state"] == State.PLANNED:
+            cancel(connection, action["id"], now, "the post was edited after the answer was approved")
+            _reopen(connection, action["payload"].get("task_id"), now, "the post was edited after the answer was approved")
+    if not item.mention.visibility.is_private:
+        key = f"{site}/{row['uri']}/edited/{number}"
+        _tell_ticket(connection, mention_id, now, key, "edited", "the post was edited after it was filed")
+
+
+def _tell_ticket(connection: Connection, mention_id: int, now: datetime, key: str, what: str, reason: str) -> None:
+    """A comment on the ticket that this post was filed with, if it was."""
+    kinds = [str(ActionKind.TICKET), str(ActionKind.COMMENT)]
+    mine = sa.select(actions).where(actions.c.mention_id == mention_id, actions.c.kind.in_(kinds)).order_by(actions.c.id)
+    filed = next((row for row in connection.execute(mine).mappings().all() if row["state"] in FILED), None)
+    if filed is None:
+        return
+    ticket = sa.select(actions).where(actions.c.problem_id == filed["problem_id"], actions.c.kind == str(ActionKind.TICKET))
+    before = connection.execute(ticket).mappings().first()
+    waits = before is not None and before["state"] != State.DONE
+    comment: dict[str, Any] = {
+        "key": key,
+        "kind": str(ActionKind.COMMENT),
+        "via": filed["via"],
+        "state": str(State.PLANNED),
+        "mention_id": mention_id,
+        "problem_id": filed["problem_id"],
+        "after_id": before["id"] if before is not None else None,
+        "reason": reason,
+        "rule": "",
+        "payload": {"what": what},
+        "due_at": None if waits else now,
+        "created_at": now,
+    }
+    connection.execute(insert(connection, actions).on_conflict_do_nothing(), [comment])
+
+
+def _reopen(connection: Connection, task_id: int | None, now: datetime, why: str) -> None:
+    if task_id is None:
+        return
+    statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state.in_([str(State.DONE), str(State.CANCELLED)]))
+    connection.execute(statement.values(state=str(State.PLANNED), closed_at=None, closed_by="", error=why))
+    add_audit(connection, now, "triage", "reopened the task", action_id=task_id, detail=why)
+
+
+def delete(connection: Connection, row: RowMapping, *, now: datetime, site: str) -> None:
+    """The post is gone: nothing that was planned for it is sent any more. What was filed stays, and its ticket is told."""
+    connection.execute(sa.update(mentions).where(mentions.c.id == row["id"]).values(deleted_at=now, due_at=None, reread_at=None))
+    add_audit(connection, now, row["author"], "deleted the post", mention_id=row["id"])
+    planned = sa.select(actions.c.id, actions.c.kind).where(actions.c.mention_id == row["id"], actions.c.state == str(State.PLANNED))
+    for action_id, kind in connection.execute(planned).all():
+        if kind == ActionKind.TICKET:
+            withdraw_ticket(connection, action_id, now, "the post was deleted by its author")
+        elif kind != ActionKind.ALERT:  # a security report that disappears is all the more a matter for a person
+            cancel(connection, action_id, now, "the post was deleted by its author")
+    if not Visibility(row["visibility"]).is_private:
+        _tell_ticket(connection, row["id"], now, f"{site}/{row['uri']}/deleted", "deleted", "the post was deleted after it was filed")
