@@ -164,13 +164,13 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a ticket is about: at first one thread."""
+    """What a ticket is about: at first one thread. `tracker` is where its ticket is, or will be."""
 
     id: int
     thread: str
     ticket: Ticket | None = None
     ticket_planned: bool = False
-    mentions: int = 1
+    tracker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ def _ticket(mention: Mention, problem: Problem, facts: Facts, tracker: str, rule
     if problem.ticket is None and not problem.ticket_planned:
         return Plan(ticket, ActionKind.TICKET, tracker, reason, rule)
     key = comment_key(facts.site, mention.uri)
-    return Plan(key, ActionKind.COMMENT, tracker, reason, rule, after=ticket, payload={"what": "report"})
+    return Plan(key, ActionKind.COMMENT, problem.tracker or tracker, reason, rule, after=ticket, payload={"what": "report"})
 
 
 def _task(

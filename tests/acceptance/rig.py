@@ -134,8 +134,8 @@ class Running:
 class Rig:
     """A folder with a config, the stand-in servers, and ways to run the program on them. A context manager.
 
-    `store` is a database URL (else SQLite in the folder), `redis` a broker's URL (else the embedded one, or none at all). At the
-    end every process must be gone, and no secret may stand in a log or in the database.
+    `store` is a database URL (else SQLite in the folder), `redis` a broker's URL (else the embedded one, or none at all), and
+    `program` is what starts triage. At the end every process must be gone, and no secret may stand in a log or in the database.
     """
 
     def __init__(
@@ -149,6 +149,7 @@ class Rig:
         sweep: str = "200ms",
         settle: str = "1500ms",
         rules: str = RULES,
+        program: Sequence[str] = (sys.executable, "-m", "triage"),
     ) -> None:
         self.folder = folder
         self.guard = guard
@@ -159,6 +160,7 @@ class Rig:
         self.seen_before = 0
         self._flavour, self._sweep, self._settle, self._rules = flavour, sweep, settle, rules
         self._mark = f"ACCEPTANCE_RIG={uuid.uuid4().hex}"
+        self._program = list(program)
         self._given = {"DATABASE_URL": store, "REDIS_URL": redis}
         self._stack = ExitStack()
         self._logs: list[Path] = []
@@ -220,7 +222,7 @@ class Rig:
     ) -> Said:
         """Run one command to its end, in the rig's folder. `code` is what it must exit with (None: anything), `text` its standard input."""
         done = subprocess.run(
-            [sys.executable, "-m", "triage", *arguments],
+            [*self._program, *arguments],
             input=text,
             capture_output=True,
             text=True,
@@ -276,7 +278,7 @@ class Rig:
     @contextmanager
     def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
         """`triage ARGUMENTS` as a process that keeps running."""
-        with self.running(arguments[0], [sys.executable, "-m", "triage", *arguments], env=env) as run:
+        with self.running(arguments[0], [*self._program, *arguments], env=env) as run:
             yield run
 
     @contextmanager

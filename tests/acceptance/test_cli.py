@@ -53,7 +53,7 @@ POSTS = {  # in this order: the first four tickets meet the faults below
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory, guard: Guard) -> Iterator[Filled]:
-    """A first pass that only takes its stand, posts, and a pass in which Jira refuses two tickets, hides one and has no time for one."""
+    """A first pass that only takes its stand, posts, and a pass in which Jira refuses two tickets and hides two."""
     with Rig(tmp_path_factory.mktemp("cli"), guard, settle="10m") as rig:
         made = Filled(rig)
         now = datetime.now(UTC)
@@ -62,7 +62,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, guard: Guard) -> Iterator[F
                 f"{name}@else.example", f"An {name} thing is broken", created_at=now - timedelta(days=days)
             )
         rig.triage("run", "--once")
-        for kind in ("status_before:400", "status_before:400", "reset_after", "429:3600"):
+        for kind in ("status_before:400", "status_before:400", "reset_after", "reset_after"):
             rig.jira.faults.add(kind=kind, method="POST", path="/issue$")
         for name, text in POSTS.items():
             made.posts[name] = rig.mastodon.post(f"{name}@else.example", text)
@@ -249,10 +249,10 @@ def test_a_doubt_is_settled_by_a_person(filled: Filled) -> None:
 
 
 def test_an_action_is_parked_until_somebody_decides(filled: Filled) -> None:
-    """What waits for its next attempt can be left alone; it stands in the queue, and is not sent."""
+    """What is in doubt can be left alone; it stays in the queue, and the message tells how to go on."""
     rig, post = filled.rig, filled.posts["parked"]
     action = filled.action("parked", "ticket")
-    assert action["state"] == "planned"
+    assert action["state"] == "doubt"
     said = rig.triage("park", str(action["id"])).out
     assert f"triage found {action['id']} KEY" in said
     assert [row["state"] for row in rig.queue(post) if row["id"] == action["id"]] == ["parked"]

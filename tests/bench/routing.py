@@ -13,7 +13,7 @@ from statistics import median
 
 from tests.bench.noop import NoopWorker
 from tests.bench.report import Row
-from tests.bench.stage import WORK_SECONDS, Stage, stopped, tell, wait
+from tests.bench.stage import WORK_SECONDS, Stage, tell, wait
 from tests.fixtures_services import start_postgres, start_redis
 from triage import broker, tasks
 from triage.guard import Guard
@@ -69,10 +69,10 @@ def celery(folder: Path, *, count: int, messages: int, rounds: int) -> Iterator[
             for number in range(rounds + 1):  # the first one warms it up
                 warm = number > 0
                 theirs.append(empty.rate(messages if warm else 10))
-                with stopped(worker):
-                    ids = stage.store(count if warm else 100)
-                    _ring(stage, ids, url)
+                ids = stage.store(count if warm else 100, held=True)
+                stage.let_go()
                 started = time.perf_counter()
+                _ring(stage, ids, url)
                 wait(lambda: stage.waiting() == 0, WORK_SECONDS, "the worker to route", worker)
                 ours.append(len(ids) / (time.perf_counter() - started))
                 if warm:

@@ -31,6 +31,7 @@ START_SECONDS = 90.0
 WORK_SECONDS = 300.0
 PAGE = 80  # mentions; what Mastodon gives at once
 AUTHORS = 1_500
+HELD = timedelta(hours=1)
 IN_A_THREAD = 0.2  # of the mentions answer an earlier one
 
 # In observe mode what is routed waits for nobody, so that the worker does not deliver while its routing is measured.
@@ -111,15 +112,21 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self.app.close()
 
-    def store(self, count: int) -> list[int]:
-        """Store so many more mentions, page by page; their ids."""
+    def store(self, count: int, *, held: bool = False) -> list[int]:
+        """Store so many more mentions, page by page; their ids. `held` ones are due only after `let_go`, whatever a worker's sweep finds."""
         made = items(count, first=self._stored)
         self._stored += count
         ids: list[int] = []
         for start in range(0, count, PAGE):
-            page = Page(tuple(made[start : start + PAGE]), "")
-            ids += self.app.store.inbox.add_page("acme", page, expect=None, now=self.app.clock.now()).new
+            page, now = Page(tuple(made[start : start + PAGE]), ""), self.app.clock.now() + HELD * held
+            ids += self.app.store.inbox.add_page("acme", page, expect=None, now=now).new
         return ids
+
+    def let_go(self) -> None:
+        """The held mentions are due from now on."""
+        now = self.app.clock.now()
+        with self.app.store.database.write() as connection:
+            connection.execute(sa.update(mentions).where(mentions.c.due_at > now).values(due_at=now))
 
     def waiting(self) -> int:
         """How many mentions are not routed yet."""

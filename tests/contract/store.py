@@ -22,7 +22,7 @@ from triage.mention import ActionKind, Author, Label, Mention, Plan, Problem, Re
 from triage.rules import Decision, task_key, ticket_key
 from triage.store import Store, health, schema
 from triage.store.database import HEAD, MIGRATIONS
-from triage.store.inbox import Judged
+from triage.store.board import Judged
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VERDICT = Verdict(Label.BUG_REPORT, 0.9, {str(x): 0.25 for x in Label}, True, "test")

@@ -310,16 +310,19 @@ def test_observe_sends_nothing(tmp_path: Path, store_url: str) -> None:
     app.close()
 
 
-def test_backfill_observes(app: Service) -> None:
-    """History is stored and judged, and nothing follows from it."""
+def test_backfill_observes(tmp_path: Path, store_url: str) -> None:
+    """History is stored and judged, and nothing follows from it; what was posted since the last poll is no history."""
+    app = service(tmp_path, store_url, started=False)
     app.acme.post("mira@x.example", "it is broken")
+    app.pass_()
+    app.acme.post("bob@x.example", "broken since a minute")
     since = app.clock.now().replace(year=2000)
     assert len(intake.backfill(app, "acme", since, act=False, progress=lambda _: None)) == 1
-    judge.process(app)
     app.pass_()
-    assert app.tickets.tickets == []
-    assert app.queue() == []
-    assert states(app, "ticket") == ["observed"]
+    assert [ticket.summary for ticket in app.tickets.tickets] == ["bob@x.example: broken since a minute"]
+    assert [row["author"] for row in app.queue()] == ["bob@x.example"]
+    assert sorted(states(app, "ticket")) == ["done", "observed"]
+    app.close()
 
 
 def test_relabel_files_or_withdraws_and_tells_the_ticket(app: Service) -> None:
@@ -533,3 +536,110 @@ def test_a_person_can_file_a_private_post(app: Service) -> None:
     assert "mira" not in ticket.text + ticket.summary
     assert "1" in ticket.text
     assert [row["mention"] for row in app.queue()] == [1]
+
+
+def test_what_is_planned_for_a_deleted_post_is_cancelled_and_not_read_again_and_again(app: Service) -> None:
+    """However it came to be planned: here by a retry after the deletion."""
+    app.tickets.fail("file", OutcomeUnknown("cut"))
+    post = app.acme.post("mira@x.example", "it is broken")
+    app.pass_()
+    app.acme.delete(post.remote_id)
+    for _ in range(8):
+        app.pass_(minutes=30)
+    assert app.tickets.tickets == []
+    assert states(app, "ticket") == ["cancelled"]
+    assert app.pass_(seconds=1).get("deliver tickets", 0) == 0
+
+
+def test_a_thread_that_was_observed_gets_its_ticket_when_the_service_acts(tmp_path: Path, store_url: str) -> None:
+    """An observed ticket is none: the next report files it."""
+    watching = service(tmp_path, store_url, mode="observe")
+    first = watching.acme.post("mira@x.example", "it is broken")
+    watching.pass_()
+    acting = service(tmp_path, store_url, clock=watching.clock, started=False)
+    acting._made["platforms", "acme"] = watching.acme
+    acting.acme.post("bob@y.example", "broken for me too", reply_to=first.remote_id)
+    acting.pass_()
+    assert len(acting.tickets.tickets) == 1
+    assert states(acting, "ticket") == ["done"]
+    assert [row["mention_id"] for row in acting.actions("ticket")] == [2]
+    watching.close()
+    acting.close()
+
+
+def test_an_edit_reopens_a_task_that_was_closed_for_the_old_text(app: Service) -> None:
+    """A question that was answered and becomes something else is not lost."""
+    post = app.acme.post("eve@x.example", "how do I do it?")
+    app.pass_()
+    app.store.desk.close(app.queue()[0]["id"], "ana", app.clock.now(), "answered elsewhere")
+    app.acme.edit(post.remote_id, "maybe broken, it eats my files")
+    app.pass_(hours=2)
+    app.pass_()
+    assert [(row["what"], row["text"]) for row in app.queue()] == [("judge", "maybe broken, it eats my files")]
+
+
+def test_of_two_suggestions_in_a_thread_the_second_becomes_a_comment(tmp_path: Path, store_url: str) -> None:
+    """Its plan was made when the problem had no ticket."""
+    app = service(tmp_path, store_url, rules=SUGGEST)
+    first = app.acme.post("mira@x.example", "it is broken")
+    app.acme.post("bob@y.example", "broken for me too", reply_to=first.remote_id)
+    app.pass_()
+    for task in app.queue():
+        judge.accept(app, task["id"], "ana")
+    app.pass_()
+    assert (states(app, "ticket"), states(app, "comment")) == (["done"], ["done"])
+    app.close()
+
+
+def test_a_critical_post_that_is_deleted_stays_with_a_person(app: Service) -> None:
+    """Its alert is over when they close the task, and not before."""
+    post = app.acme.post("mira@x.example", "broken: all my data is gone")
+    app.pass_()
+    app.acme.delete(post.remote_id)
+    app.pass_(hours=2)
+    (task,) = app.queue()
+    assert [alert.open for alert in app.oncall.alerts.values()] == [True]
+    app.store.desk.close(task["id"], "ana", app.clock.now(), "")
+    app.pass_()
+    assert [alert.open for alert in app.oncall.alerts.values()] == [False]
+
+
+def test_what_waits_for_a_tracker_that_was_removed_is_parked(app: Service) -> None:
+    """Nothing was sent, so nothing is in doubt; a person puts it back or drops it."""
+    app.tickets.fail("file", NotAccepted("down", after=60))
+    app.acme.post("mira@x.example", "it is broken")
+    app.pass_()
+    app.config.trackers.clear()
+    app.pass_(minutes=5)
+    assert states(app, "ticket") == ["parked"]
+    assert "put it back" in app.actions("ticket")[0]["error"]
+
+
+def test_a_reply_in_doubt_is_not_sent_below_an_edited_post(app: Service) -> None:
+    """It was approved for the old text; a person looks."""
+    post = app.acme.post("eve@x.example", "how do I do it?")
+    app.pass_()
+    app.acme.fail("reply", OutcomeUnknown("cut"))
+    people.answer(app, app.queue()[0]["id"], "like this", "ana")
+    app.pass_()
+    app.acme.edit(post.remote_id, "how do I undo it?")
+    app.pass_(hours=2)
+    for _ in range(6):
+        app.pass_(minutes=11)
+    assert app.acme.replies == []
+    assert states(app, "reply") == ["parked"]
+
+
+def test_a_ticket_older_by_its_attempt_is_no_lower_bound_for_the_look(app: Service) -> None:
+    """Only a ticket that existed before ours was first sent tells where to begin."""
+    app.tickets.fail("file", Refused("400"))
+    app.acme.post("a@x.example", "broken a")
+    app.pass_()
+    app.tickets.fail("file", OutcomeUnknown("cut"), after=True)
+    app.acme.post("b@x.example", "broken b")
+    app.pass_()
+    app.store.desk.retry(app.actions("ticket")[0]["id"], "ana", app.clock.now())
+    app.pass_(seconds=30)
+    taken = app.store.outbox.claim_look(app.actions("ticket")[1]["id"], app.clock.now().replace(year=2100), 60)
+    assert taken is not None
+    assert taken[0].payload["known_key"] == ""

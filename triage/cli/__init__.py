@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "park": ("people", "Leave a planned or doubtful action alone until somebody decides."),
     "found": ("people", "It exists: settle a parked, rejected or doubtful action with its key."),
     "drop": ("people", "A planned, parked, rejected or observed action is not wanted any more."),
+    "dismiss": ("people", "A quarantined mention was looked at, and nothing is to be done."),
     "classify": ("data", "Judge texts from a file or standard input; stores nothing."),
     "listen": ("data", "Read a public hashtag without an account and print verdicts."),
     "backfill": ("data", "Store what a source still shows from some time on; only observes unless --act."),

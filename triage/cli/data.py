@@ -223,6 +223,8 @@ def backfill(since: str, source: str | None, act: bool) -> None:
     start = _since(since)
     with opened() as app:
         checked_card(app.config.model or model_folder())  # before anything is stored
+        if source and source not in app.sources:
+            raise UserError(f"the config has no source {source!r}; it has {', '.join(app.sources) or 'none'}")
         names = [source] if source else list(app.sources)
         if not names:
             raise UserError("the config has no sources; add one, or run triage init")
@@ -264,8 +266,13 @@ def import_(file: str, form: str | None) -> None:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None, help="A file; else standard output.")
 def export(form: str, out: Path | None) -> None:
     """Write all mentions with their verdicts, tickets and states, oldest first."""
+    from triage.errors import UserError
+
     with opened() as app:
-        target = out.open("w", encoding="utf-8", newline="") if out else sys.stdout
+        try:
+            target = out.open("w", encoding="utf-8", newline="") if out else sys.stdout
+        except OSError as error:
+            raise UserError(f"{out} can't be written ({error.strerror}); name another file") from None
         try:
             with _progress("exporting", total=app.store.views.count()) as advance:
                 writer: Any = None

@@ -13,11 +13,12 @@ from triage.cli.common import by, opened, person
 if TYPE_CHECKING:
     from triage.app import App
 
+NUMBER = click.IntRange(1, 2**62)
 LABELS = ("bug_report", "support_question", "praise", "noise")
 
 
 @click.command()
-@click.argument("task", type=int)
+@click.argument("task", type=NUMBER)
 @click.argument("text", required=False)
 @click.option("--draft", is_flag=True, help="Send the task's draft instead of TEXT.")
 @by
@@ -41,7 +42,7 @@ def answer(task: int, text: str | None, draft: bool, by: str | None) -> None:
 
 
 @click.command()
-@click.argument("task", type=int)
+@click.argument("task", type=NUMBER)
 @by
 def accept(task: int, by: str | None) -> None:
     """Carry out what a rule suggested in TASK."""
@@ -84,7 +85,7 @@ def file(mention: str, by: str | None) -> None:
 
 
 @click.command()
-@click.argument("task", type=int)
+@click.argument("task", type=NUMBER)
 @click.option("--why", default="", help="A word for the trail.")
 @by
 def close(task: int, why: str, by: str | None) -> None:
@@ -95,7 +96,7 @@ def close(task: int, why: str, by: str | None) -> None:
 
 
 @click.command()
-@click.argument("action", type=int)
+@click.argument("action", type=NUMBER)
 @by
 def retry(action: int, by: str | None) -> None:
     """ACTION is not there: send it (again). For parked, rejected and observed actions."""
@@ -106,7 +107,7 @@ def retry(action: int, by: str | None) -> None:
 
 
 @click.command()
-@click.argument("action", type=int)
+@click.argument("action", type=NUMBER)
 @by
 def park(action: int, by: str | None) -> None:
     """Leave a planned or doubtful ACTION alone until somebody decides."""
@@ -119,7 +120,7 @@ def park(action: int, by: str | None) -> None:
 
 
 @click.command()
-@click.argument("action", type=int)
+@click.argument("action", type=NUMBER)
 @click.argument("key")
 @by
 def found(action: int, key: str, by: str | None) -> None:
@@ -130,13 +131,24 @@ def found(action: int, key: str, by: str | None) -> None:
 
 
 @click.command()
-@click.argument("action", type=int)
+@click.argument("action", type=NUMBER)
 @by
 def drop(action: int, by: str | None) -> None:
     """A planned, parked, rejected or observed ACTION is not wanted any more."""
     with opened() as app:
         app.store.desk.drop(action, person(by), app.clock.now())
     click.echo(f"action {action} is cancelled")
+
+
+@click.command()
+@click.argument("mention")
+@by
+def dismiss(mention: str, by: str | None) -> None:
+    """A quarantined MENTION (its number) was looked at, and nothing is to be done."""
+    with opened() as app:
+        mention_id = app.store.desk.mention_id(mention)
+        app.store.desk.dismiss(mention_id, person(by), app.clock.now())
+    click.echo(f"mention {mention_id} is dismissed")
 
 
 def _send(app: App, ids: Sequence[int]) -> None:

@@ -32,7 +32,7 @@ def up() -> None:
         app.verify()
         app.close()
         check_model(config)
-        served = broker.command(config.folder)
+        served = None if config.broker else broker.command(config.folder)
         try:
             code = Supervisor(children(config, served)).run()
         finally:

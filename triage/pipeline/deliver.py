@@ -33,7 +33,11 @@ def pace(parts: Parts) -> Pace:
 def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
     """Carry out these actions as far as they are due and ours. Returns the ids of those that were sent."""
     sent: list[int] = []
+    known = {*parts.sources, *parts.trackers, *parts.notifiers}
     for pending in parts.store.outbox.pending(ids):
+        if pending.via not in known:
+            parts.store.outbox.strand(pending.id, pending.via, parts.clock.now())
+            continue
         if not _still_stands(parts, pending):
             continue
         evidence = _evidence(parts, pending)  # before the claim: between the intent and the first byte there is no time for it
@@ -123,6 +127,9 @@ def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
         if claimed is None:
             continue
         work, row = claimed
+        if work.via not in {*parts.sources, *parts.trackers}:
+            parts.store.outbox.strand(action_id, work.via, now)
+            continue
         hit("before_look")
         is_reply = work.kind is ActionKind.REPLY
         try:
@@ -145,6 +152,6 @@ def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
             now=parts.clock.now(),
             pace=pace(parts),
         )
-        if parts.store.outbox.finish(work, move, parts.clock.now()) and move.state is not State.DOUBT:
+        if parts.store.outbox.finish(work, move, parts.clock.now(), looks=row["looks"]) and move.state is not State.DOUBT:
             settled.append(action_id)
     return settled

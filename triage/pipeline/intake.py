@@ -31,14 +31,21 @@ def poll(parts: Parts, names: Sequence[str]) -> list[int]:
         if not parts.store.inbox.claim_source(name, now, now + timedelta(seconds=interval)):
             continue
         with _account(parts, name):
-            cursor = parts.store.inbox.source(name).cursor
-            for page in platform.fetch(cursor):
-                hit("before_ingest")
-                added = parts.store.inbox.add_page(name, page, expect=cursor, now=parts.clock.now())
-                hit("after_ingest")
-                cursor = page.cursor or cursor
-                found += [*added.new, *added.changed]
-                _tell(name, page, added.quarantined)
+            found += catch_up(parts, name)
+    return found
+
+
+def catch_up(parts: Parts, name: str) -> list[int]:
+    """Fetch from the cursor to now, whether it is time or not. Raises `RemoteError`."""
+    found: list[int] = []
+    cursor = parts.store.inbox.source(name).cursor
+    for page in parts.platform(name).fetch(cursor):
+        hit("before_ingest")
+        added = parts.store.inbox.add_page(name, page, expect=cursor, now=parts.clock.now())
+        hit("after_ingest")
+        cursor = page.cursor or cursor
+        found += [*added.new, *added.changed]
+        _tell(name, page, added.quarantined)
     return found
 
 
@@ -51,6 +58,7 @@ def rescan(parts: Parts, names: Sequence[str]) -> list[int]:
             continue
         since = max(parts.store.inbox.source(name).started_at, now - RESCAN_BACK)
         with _account(parts, name):
+            found += catch_up(parts, name)  # what the next poll would have brought is not late
             late: list[int] = []
             for page in parts.platform(name).history(since):
                 added = parts.store.inbox.add_page(name, page, expect=None, now=parts.clock.now(), late=True)
@@ -65,6 +73,7 @@ def rescan(parts: Parts, names: Sequence[str]) -> list[int]:
 def backfill(parts: Parts, name: str, since: datetime, *, act: bool, progress: Callable[[int], None]) -> list[int]:
     """Store what a source still shows from `since` on; only observed unless `act`. `progress` is told how many were read."""
     parts.store.inbox.add_source(name, parts.clock.now(), parts.clock.now() + timedelta(seconds=parts.config.delivery.rescan))
+    catch_up(parts, name)  # else what was posted since the last poll would count as history, and be observed only
     found: list[int] = []
     for page in parts.platform(name).history(since):
         added = parts.store.inbox.add_page(name, page, expect=None, now=parts.clock.now(), observe=not act)

@@ -9,13 +9,13 @@ from functools import partial
 
 import structlog
 
-from triage.errors import Gone, ModelError, RemoteError, UserError
+from triage.errors import Gone, ModelError, RemoteError, StoreError, UserError
 from triage.failpoint import hit
 from triage.mention import ActionKind, Label, Plan, Problem, Verdict
 from triage.pipeline.parts import Parts
 from triage.problems import thread_of
 from triage.rules import Decision, Facts, accepted, comment_key, route, ticket_key
-from triage.store.inbox import Claimed, Judged
+from triage.store.board import Claimed, Judged
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ def _judge(parts: Parts, batch: list[Claimed]) -> list[int]:
         hit("before_record")
         ready = parts.store.inbox.record(judged, parts.clock.now())
         hit("after_record")
-    except ModelError:
+    except (ModelError, StoreError):
         parts.store.inbox.release(batch, parts.clock.now() + RETRY)  # it's not the posts' fault: they must not end in quarantine
         raise
     except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
@@ -70,7 +70,8 @@ def _judge(parts: Parts, batch: list[Claimed]) -> list[int]:
 
 
 def _judged(parts: Parts, one: Claimed, verdict: Verdict, thread: str, thread_why: str) -> Judged:
-    verdict = one.by_person or verdict
+    if one.by_person is not None:  # a person's label stands through an edit; what the new text signals counts all the same
+        verdict = replace(one.by_person, signals=verdict.signals)
     return Judged(one, verdict, thread, thread_why, partial(decide, parts, one, verdict))
 
 
@@ -96,10 +97,12 @@ def _threads(parts: Parts, batch: list[Claimed]) -> dict[int, tuple[str, str]]:
         parents = [one.mention.parent_id for one in group if one.mention.parent_id and not one.mention.thread]
         known = parts.store.inbox.threads(source, parents)
         later: list[Claimed] = []
+        silent = False  # a server that does not answer is not asked for each post of the batch
         for one in group:  # oldest first, so that a parent in the same batch is known before its answer
             thread, why = thread_of(one.mention, known)
-            if thread is None:
+            if thread is None and not silent:
                 thread, why = _look_up(parts, one)
+                silent = thread is None
             if thread is None:
                 later.append(one)
                 continue
@@ -119,7 +122,7 @@ def _look_up(parts: Parts, one: Claimed) -> tuple[str | None, str]:
     except Gone:
         return mention.uri, "its thread is gone: it stands alone"
     except RemoteError as error:
-        if parts.clock.now() - mention.created_at > THREAD_PATIENCE:
+        if parts.clock.now() - one.stored_at > THREAD_PATIENCE:
             return mention.uri, f"its thread could not be read ({error}): it stands alone"
         return None, str(error)
 
@@ -130,7 +133,7 @@ def relabel(parts: Parts, mention_id: int, label: str, by: str) -> list[int]:
     chosen = Label(label)
     verdict = _by_person(chosen, by, last)
     judged = Judged(claimed, verdict, thread or claimed.mention.uri, "labelled by a person", partial(decide, parts, claimed, verdict))
-    ready = parts.store.inbox.record([judged], parts.clock.now())
+    ready = parts.store.inbox.record_by_person(judged, parts.clock.now())
     if last is None or last.label != chosen:
         ready += parts.store.desk.relabelled(mention_id, str(last.label) if last else "unlabelled", label, by, parts.clock.now())
     return ready
@@ -154,15 +157,14 @@ def file(parts: Parts, mention_id: int, by: str) -> list[int]:
         payload = {"what": "report", "lifted": claimed.mention.visibility.is_private}
         reason, first = f"{by} filed it", ticket_key(parts.config.site, problem.id)
         if problem.ticket or problem.ticket_planned:
-            plan = Plan(
-                comment_key(parts.config.site, claimed.mention.uri), ActionKind.COMMENT, tracker, reason, asked.rule, first, payload
-            )
+            key = comment_key(parts.config.site, claimed.mention.uri)
+            plan = Plan(key, ActionKind.COMMENT, problem.tracker or tracker, reason, asked.rule, first, payload)
         else:
             plan = Plan(first, ActionKind.TICKET, tracker, reason, asked.rule, None, payload)
         return replace(asked, plans=(*asked.plans, plan))
 
     judged = Judged(claimed, verdict, thread or claimed.mention.uri, "filed by a person", decision)
-    return parts.store.inbox.record([judged], parts.clock.now())
+    return parts.store.inbox.record_by_person(judged, parts.clock.now())
 
 
 def _by_person(label: Label, by: str, last: Verdict | None) -> Verdict:
@@ -173,6 +175,8 @@ def _by_person(label: Label, by: str, last: Verdict | None) -> Verdict:
 
 def accept(parts: Parts, task_id: int, by: str) -> list[int]:
     """Carry out what a rule suggested: the label is confirmed by a person, the task is done. Returns the ids of actions to deliver."""
+    if parts.config.mode == "observe":
+        raise UserError("the service only observes; nothing is sent. Set `mode: act` in the config, then accept again")
     task = parts.store.desk.task(task_id)
     plans = accepted(task["payload"])
     if not plans:
@@ -181,8 +185,18 @@ def accept(parts: Parts, task_id: int, by: str) -> list[int]:
     if last is None:
         raise UserError(f"mention {claimed.id} has not been judged yet; try again in a moment")
     verdict = replace(last, by=by, by_person=True, sure=True, confidence=1.0, scores={str(k): float(k == last.label) for k in last.scores})
-    parts.store.desk.close(task_id, by, parts.clock.now(), "accepted")
-    decision = Decision(rule=task["rule"], reason=f"{by} accepted what the rule suggested", plans=plans, matched=())
-    return parts.store.inbox.record(
-        [Judged(claimed, verdict, thread or claimed.mention.uri, "as before", lambda _: decision)], parts.clock.now()
-    )
+
+    def decision(problem: Problem) -> Decision:
+        """The plans as they were suggested, but for a ticket that another report of the problem has got since."""
+        fit = tuple(_as_comment(parts, claimed, plan, problem) for plan in plans)
+        return Decision(rule=task["rule"], reason=f"{by} accepted what the rule suggested", plans=fit, matched=())
+
+    judged = Judged(claimed, verdict, thread or claimed.mention.uri, "as before", decision)
+    return parts.store.inbox.record_by_person(judged, parts.clock.now(), closing=(task_id, by))
+
+
+def _as_comment(parts: Parts, claimed: Claimed, plan: Plan, problem: Problem) -> Plan:
+    if plan.kind is not ActionKind.TICKET or (problem.ticket is None and not problem.ticket_planned):
+        return plan
+    key, first = comment_key(parts.config.site, claimed.mention.uri), ticket_key(parts.config.site, problem.id)
+    return replace(plan, key=key, kind=ActionKind.COMMENT, via=problem.tracker or plan.via, after=first, payload={"what": "report"})

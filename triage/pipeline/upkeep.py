@@ -28,6 +28,7 @@ def read_tickets(parts: Parts) -> int:
             changed += parts.store.outbox.tickets_changed(name, list(parts.tracker(name).changed(last)), now)
             parts.store.outbox.succeeded("tracker", name, now)
         except RemoteError as error:
+            parts.store.outbox.unturn(f"tickets_read/{name}", last)  # so that the next reading goes as far back
             parts.store.outbox.failed("tracker", name, str(error), now, pause=isinstance(error, Unauthorized))
     return changed
 

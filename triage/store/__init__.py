@@ -34,6 +34,7 @@ class Store:
         self.owners = Owners(self.database, role)
         self.inbox = Inbox(self.database, site=site, observe=observe)
         self.outbox = Outbox(self.database, self.owners, site=site, notifiers=notifiers, observe=observe, brake=brake or {})
+        self.outbox.load_secret()
         self.desk = Desk(self.database, site=site)
         self.views = Views(self.database)
 

@@ -13,7 +13,7 @@ from triage.mention import ActionKind, Mention, State, Visibility
 from triage.store import rows
 from triage.store.database import insert
 from triage.store.outbox import add_audit, cancel, withdraw_ticket
-from triage.store.schema import actions, mentions, revisions
+from triage.store.schema import actions, alerts, mentions, revisions
 
 FILED = frozenset({State.DONE, State.SENDING, State.DOUBT})
 
@@ -42,7 +42,7 @@ def revise(connection: Connection, mention_id: int, item: Item, *, now: datetime
     connection.execute(
         sa.update(mentions)
         .where(mentions.c.id == mention_id)
-        .values(values | {"revision": number, "due_at": now, "attempt": 0, "read_at": now})
+        .values(values | {"revision": number, "due_at": now, "attempt": 0, "read_at": now, "quarantined": None})
     )
     add_audit(connection, now, row["author"], "edited the post", mention_id=mention_id, detail=f"revision {number}")
     mine = connection.execute(sa.select(actions).where(actions.c.mention_id == mention_id)).mappings().all()
@@ -92,13 +92,15 @@ def _reopen(connection: Connection, task_id: int | None, now: datetime, why: str
 
 def delete(connection: Connection, row: RowMapping, *, now: datetime, site: str) -> None:
     """The post is gone: nothing that was planned for it is sent any more. What was filed stays, and its ticket is told."""
-    connection.execute(sa.update(mentions).where(mentions.c.id == row["id"]).values(deleted_at=now, due_at=None, reread_at=None))
+    connection.execute(sa.update(mentions).where(mentions.c.id == row["id"]).values(deleted_at=now, due_at=None, attempt=0, reread_at=None))
     add_audit(connection, now, row["author"], "deleted the post", mention_id=row["id"])
+    # A security report that disappears is all the more a matter for a person.
+    alarmed = connection.execute(sa.select(alerts.c.id).where(alerts.c.subject == row["uri"], alerts.c.closed_at.is_(None))).first()
     planned = sa.select(actions.c.id, actions.c.kind).where(actions.c.mention_id == row["id"], actions.c.state == str(State.PLANNED))
     for action_id, kind in connection.execute(planned).all():
         if kind == ActionKind.TICKET:
             withdraw_ticket(connection, action_id, now, "the post was deleted by its author")
-        elif kind != ActionKind.ALERT:  # a security report that disappears is all the more a matter for a person
+        elif kind != ActionKind.ALERT and not (kind == ActionKind.TASK and alarmed):
             cancel(connection, action_id, now, "the post was deleted by its author")
     if not Visibility(row["visibility"]).is_private:
         _tell_ticket(connection, row["id"], now, f"{site}/{row['uri']}/deleted", "deleted", "the post was deleted after it was filed")

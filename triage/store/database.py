@@ -45,7 +45,9 @@ class Database:
                 ) from None
         try:
             self.engine: Engine = (
-                _sqlite(self.url) if self.is_sqlite else sa.create_engine(self.url, pool_size=8, max_overflow=16, pool_pre_ping=True)
+                _sqlite(self.url)
+                if self.is_sqlite
+                else sa.create_engine(self.url, pool_size=8, max_overflow=16, pool_pre_ping=True, hide_parameters=True)
             )
         except (NoSuchModuleError, ModuleNotFoundError) as error:
             raise StoreError(f"{error}; for PostgreSQL install the extra: pip install 'triage-inbox[postgres]'") from None
@@ -120,6 +122,7 @@ def _sqlite(url: URL) -> Engine:
         url,
         pool_size=8,
         max_overflow=16,
+        hide_parameters=True,  # they hold what people wrote
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
 
@@ -148,7 +151,9 @@ def _explain(error: DBAPIError, database: Database) -> str | None:
     said = " ".join(str(error.orig).split())
     low = said.lower()
     where = str(database.path) if database.path else database.url.render_as_string(hide_password=True)
-    if "locked" in low or "busy" in low:
+    if "deadlock" in low:
+        return f"two workers waited for each other in {where}; it is tried again by itself"
+    if "database is locked" in low or "database table is locked" in low or "database is busy" in low:
         return f"{where} is locked by another program for more than {BUSY_SECONDS:g} s; close what holds it, the work goes on by itself"
     if "disk is full" in low or "no space left" in low or "disk full" in low:
         return f"the disk of {where} is full; free some room, the work goes on by itself"

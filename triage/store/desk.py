@@ -11,9 +11,9 @@ from sqlalchemy.engine import Connection, RowMapping
 from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
+from triage.store.board import Claimed
 from triage.store.database import Database, insert
-from triage.store.inbox import Claimed
-from triage.store.outbox import add_audit, cancel, close_alert
+from triage.store.outbox import add_audit, cancel, close_alert, close_task
 from triage.store.schema import actions, alerts, mentions, problems, verdicts
 
 
@@ -45,18 +45,16 @@ class Desk:
         `via` is the source that posts it; None makes it a task to post by hand. Returns the ids of the actions.
         """
         with self._database.write() as connection:
-            task = self._open_task(connection, task_id)
-            mention = connection.execute(sa.select(mentions).where(mentions.c.id == task["mention_id"])).mappings().one()
+            wanted = sa.select(mentions).join(actions, actions.c.mention_id == mentions.c.id).where(actions.c.id == task_id)
+            # The mention first, as everywhere: who takes the task first and then the mention waits for a worker that waits for it.
+            mention = connection.execute(wanted.with_for_update(of=mentions)).mappings().first()
+            task = close_task(connection, task_id, by, now)
+            if mention is None:
+                raise UserError(f"task {task_id} belongs to no post; close it: triage close {task_id}")
             if mention["deleted_at"] is not None:
                 raise UserError("the post was deleted by its author; close the task: triage close " + str(task_id))
-            self._close(connection, task, by, now, "answered")
-            like = task["key"] + "/reply/%"
-            number = (
-                connection.scalar(
-                    sa.select(sa.func.count()).where(actions.c.key.like(like, escape="\\"), actions.c.mention_id == mention["id"])
-                )
-                or 0
-            )
+            earlier = sa.select(sa.func.count()).where(actions.c.mention_id == mention["id"], actions.c.kind == str(ActionKind.REPLY))
+            number = connection.scalar(earlier) or 0
             made: list[int] = []
             for part in parts:
                 number += 1
@@ -84,20 +82,8 @@ class Desk:
     def close(self, task_id: int, by: str, now: datetime, why: str) -> None:
         """Close a task without an answer of ours."""
         with self._database.write() as connection:
-            task = self._open_task(connection, task_id)
-            self._close(connection, task, by, now, why)
+            task = close_task(connection, task_id, by, now)
             add_audit(connection, now, by, "closed the task", mention_id=task["mention_id"], action_id=task_id, detail=why)
-
-    def _close(self, connection: Connection, task: RowMapping, by: str, now: datetime, why: str) -> None:
-        statement = sa.update(actions).where(actions.c.id == task["id"], actions.c.state == str(State.PLANNED))
-        changed = connection.execute(statement.values(state=str(State.DONE), closed_at=now, closed_by=by, error=""))
-        if changed.rowcount != 1:
-            raise UserError(f"somebody else has just closed task {task['id']}; nothing was sent")
-        uri = sa.select(mentions.c.uri).where(mentions.c.id == task["mention_id"]).scalar_subquery()
-        about = sa.or_(alerts.c.subject == uri, alerts.c.subject == task["key"])
-        raised = sa.select(alerts.c.id).where(about, alerts.c.closed_at.is_(None))
-        for (alert_id,) in connection.execute(raised).all():
-            close_alert(connection, now, alert_id)
 
     # A mention by a person's word
 
@@ -127,7 +113,8 @@ class Desk:
                 .first()
             )
             earlier = connection.scalar(sa.select(sa.func.min(mentions.c.id)).where(mentions.c.author == row["author"]))
-        claimed = Claimed(row["id"], row["attempt"], row["revision"], rows.to_mention(row), row["observe"], earlier == row["id"])
+        mention = rows.to_mention(row)
+        claimed = Claimed(row["id"], row["attempt"], row["revision"], mention, row["observe"], earlier == row["id"], row["stored_at"])
         return claimed, row["thread"], rows.to_verdict(last) if last else None
 
     def relabelled(self, mention_id: int, old: str, new: str, by: str, now: datetime) -> list[int]:
@@ -211,16 +198,17 @@ class Desk:
             if to is State.PLANNED:
                 values |= {"retried": False, "looks": 0, "unknown_at": None, "payload": dict(row["payload"]) | {"released": True}}
             if to is State.DONE:
-                values |= {"remote_id": key, "remote_key": key, "url": key if "://" in key else "", "closed_at": now, "closed_by": by}
+                name = key.rstrip("/").rsplit("/", 1)[-1]  # of a link, its last part: the ticket's key or the post's id
+                values |= {"remote_id": name, "remote_key": name, "url": key if "://" in key else "", "closed_at": now, "closed_by": by}
             statement = sa.update(actions).where(
                 actions.c.id == action_id, actions.c.state == row["state"], actions.c.attempt == row["attempt"]
             )
             if connection.execute(statement.values(values)).rowcount != 1:
                 raise UserError(f"action {action_id} has just changed; look again: triage show")
             if to is State.DONE and row["kind"] == ActionKind.TICKET:
-                ticket = {"key": key, "url": values["url"]}
+                ticket = {"key": name, "url": values["url"]}
                 connection.execute(
-                    sa.update(problems).where(problems.c.id == row["problem_id"]).values(tracker=row["via"], ticket_id=key, ticket=ticket)
+                    sa.update(problems).where(problems.c.id == row["problem_id"]).values(tracker=row["via"], ticket_id=name, ticket=ticket)
                 )
             if to is State.DONE:
                 waiting = sa.update(actions).where(
@@ -247,3 +235,11 @@ class Desk:
         }
         with self._database.write() as connection:
             connection.execute(insert(connection, actions).on_conflict_do_nothing(), [row])
+
+    def dismiss(self, mention_id: int, by: str, now: datetime) -> None:
+        """A quarantined mention was looked at, and nothing is to be done."""
+        with self._database.write() as connection:
+            statement = sa.update(mentions).where(mentions.c.id == mention_id, mentions.c.quarantined.is_not(None))
+            if connection.execute(statement.values(quarantined=None, due_at=None)).rowcount != 1:
+                raise UserError(f"mention {mention_id} is not quarantined; triage queue --quarantined lists those that are")
+            add_audit(connection, now, by, "dismissed", mention_id=mention_id)

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from triage.contracts import Item, Page
-from triage.mention import HUMAN, ActionKind, Mention, Plan, Problem, State, Verdict, Visibility
-from triage.rules import Decision, ticket_key
+from triage.errors import UserError
+from triage.mention import HUMAN, ActionKind, Plan, State, Verdict, Visibility
+from triage.rules import Decision
 from triage.store import batch, rows
+from triage.store.board import Board, Claimed, Judged
 from triage.store.changes import delete, differs, revise
 from triage.store.database import Database, insert
-from triage.store.outbox import add_audit, cancel, open_alerts, withdraw_ticket
-from triage.store.schema import accounts, actions, mentions, problems, revisions, sightings, verdicts
+from triage.store.outbox import add_audit, close_task, open_alerts
+from triage.store.schema import accounts, actions, mentions, revisions, sightings, verdicts
 
 REREAD = timedelta(hours=1)
-LIVE = frozenset({State.PLANNED, State.SENDING, State.DOUBT, State.DONE, State.PARKED, State.REJECTED, State.OBSERVED})
-_CLAIMED = tuple(column for column in mentions.c if column.name not in ("stored_at", "read_at", "deleted_at", "reread_at", "due_at"))
-_STANDING = (
-    actions.c.id,
-    actions.c.key,
-    actions.c.kind,
-    actions.c.via,
-    actions.c.state,
-    actions.c.rule,
-    actions.c.mention_id,
-    actions.c.problem_id,
-)
-OUTWARD = frozenset({ActionKind.TICKET, ActionKind.COMMENT, ActionKind.REPLY, ActionKind.ALERT})
+_CLAIMED = tuple(column for column in mentions.c if column.name not in ("read_at", "deleted_at", "reread_at", "due_at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +33,6 @@ class Added:
     new: tuple[int, ...]
     changed: tuple[int, ...] = ()
     quarantined: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A mention that this process judges now. `by_person` is the verdict of a person, if one gave it: it stands through edits."""
-
-    id: int
-    attempt: int
-    revision: int
-    mention: Mention
-    observe: bool
-    new_author: bool
-    by_person: Verdict | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A claimed mention with its verdict, its thread, and the rule's decision, made once the problem is known."""
-
-    claimed: Claimed
-    verdict: Verdict
-    thread: str
-    thread_why: str
-    decide: Callable[[Problem], Decision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +132,7 @@ class Inbox:
             for row in connection.execute(sa.select(*columns).where(mentions.c.uri.in_(rest))).mappings():
                 known[row["uri"]] = row["id"]
                 item = found[row["uri"]]
-                if item.mention is not None and differs(row, item.mention):
+                if item.mention is not None and item.mention.platform != "import" and differs(row, item.mention):
                     revise(connection, row["id"], item, now=now, site=self._site)
                     changed.append(row["id"])
         seen = [
@@ -220,14 +186,17 @@ class Inbox:
         """
         due = sa.and_(mentions.c.due_at <= now, mentions.c.quarantined.is_(None))
         begun = mentions.c.attempt >= 1 if suspect else mentions.c.attempt == 0
-        chosen = sa.select(mentions.c.id).where(due, begun).order_by(mentions.c.due_at, mentions.c.id).limit(1 if suspect else limit)
+        others = mentions.alias("others")
+        first = sa.select(sa.func.min(others.c.id)).where(others.c.author == mentions.c.author).scalar_subquery()
+        chosen = sa.select(mentions.c.id, first).where(due, begun).order_by(mentions.c.due_at, mentions.c.id).limit(1 if suspect else limit)
         chosen = chosen.with_for_update(skip_locked=True)  # of several workers each takes its own; SQLite has one writer anyway
         with self._database.write() as connection:
             if ids is not None:
                 chosen = chosen.where(batch.among(connection, mentions.c.id, ids))
-            wanted = connection.execute(chosen).scalars().all()
-            if not wanted:
+            first_by_author = {row[0]: row[1] for row in connection.execute(chosen).all()}
+            if not first_by_author:
                 return []
+            wanted = list(first_by_author)
             if suspect:
                 poisoned = sa.update(mentions).where(mentions.c.id.in_(wanted), due, mentions.c.attempt >= poison)
                 why = f"its worker stopped {poison} times while it was being judged"
@@ -241,7 +210,6 @@ class Inbox:
                 .returning(*_CLAIMED)
             )
             taken = sorted(connection.execute(take).mappings().all(), key=lambda row: (row["created_at"], row["id"]))
-            first = self._first_ids(connection, {row["author"] for row in taken})
             people = self._by_people(connection, [row["id"] for row in taken if row["revision"] > 1])
         return [
             Claimed(
@@ -250,7 +218,8 @@ class Inbox:
                 row["revision"],
                 rows.to_mention(row),
                 row["observe"],
-                first.get(row["author"]) == row["id"],
+                first_by_author[row["id"]] == row["id"],
+                row["stored_at"],
                 people.get(row["id"]),
             )
             for row in taken
@@ -261,13 +230,6 @@ class Inbox:
             return {}
         statement = sa.select(verdicts).where(verdicts.c.mention_id.in_(ids), verdicts.c.by_person).order_by(verdicts.c.id)
         return {row["mention_id"]: rows.to_verdict(row) for row in connection.execute(statement).mappings()}
-
-    def _first_ids(self, connection: Connection, authors: set[str]) -> dict[str, int]:
-        if not authors:
-            return {}
-        known = batch.among(connection, mentions.c.author, authors)
-        statement = sa.select(mentions.c.author, sa.func.min(mentions.c.id)).where(known).group_by(mentions.c.author)
-        return {row[0]: row[1] for row in connection.execute(statement).all()}
 
     def release(self, claimed: Iterable[Claimed], due_at: datetime) -> None:
         """Give mentions back unjudged, through no fault of theirs: the attempt does not count."""
@@ -310,7 +272,7 @@ class Inbox:
     def record(self, judged: Sequence[Judged], now: datetime) -> list[int]:
         """Store verdicts, problems and actions of a batch in one transaction: the outbox. Returns the ids of actions that are due.
 
-        A mention that somebody else judged in the meantime (its attempt moved on) is left out.
+        A mention that somebody else judged in the meantime, or that was edited or deleted, is left out.
         """
         if not judged:
             return []
@@ -319,20 +281,42 @@ class Inbox:
             judged = [one for one in judged if one.claimed.id in held]
             if not judged:
                 return []
-            board = _Board.load(connection, judged, self._site, now)
+            board = Board.load(connection, judged, self._site, now, observe=self._observe)
             outcomes = [(one, board.decide(one)) for one in judged]
             batch.add(connection, verdicts, [_verdict_row(one, decision, now) for one, decision in outcomes])
             ready = self._write_plans(connection, board, outcomes, now)
             batch.change(connection, mentions, [self._judged_row(board, one, now) for one in judged])
         return ready
 
-    def _held(self, connection: Connection, judged: Sequence[Judged]) -> set[int]:
-        wanted = {one.claimed.id: one.claimed.attempt for one in judged}
-        these = batch.among(connection, mentions.c.id, wanted)
-        statement = sa.select(mentions.c.id, mentions.c.attempt).where(these).order_by(mentions.c.id).with_for_update()
-        return {id_ for id_, attempt in connection.execute(statement).all() if wanted[id_] == attempt}
+    def record_by_person(self, one: Judged, now: datetime, *, closing: tuple[int, str] | None = None) -> list[int]:
+        """The same for a person's verdict; `closing` is a task that it closes, and by whom, in the same transaction.
 
-    def _judged_row(self, board: _Board, one: Judged, now: datetime) -> dict[str, Any]:
+        `UserError` when a worker judges the mention at this moment, when its post is gone, or when the task is closed already.
+        An edit that nobody has judged yet stays due.
+        """
+        with self._database.write() as connection:
+            if not self._held(connection, [one]):
+                raise UserError(f"mention {one.claimed.id} has just changed or was deleted; look at it again: triage show {one.claimed.id}")
+            if closing is not None:
+                close_task(connection, closing[0], closing[1], now)
+            board = Board.load(connection, [one], self._site, now, observe=self._observe)
+            outcomes = [(one, board.decide(one))]
+            batch.add(connection, verdicts, [_verdict_row(*outcomes[0], now)])
+            ready = self._write_plans(connection, board, outcomes, now)
+            row = self._judged_row(board, one, now)
+            if one.claimed.revision > 1 and connection.scalar(sa.select(mentions.c.due_at).where(mentions.c.id == one.claimed.id)):
+                row["due_at"] = now
+            batch.change(connection, mentions, [row])
+        return ready
+
+    def _held(self, connection: Connection, judged: Sequence[Judged]) -> set[int]:
+        wanted = {one.claimed.id: (one.claimed.attempt, one.claimed.revision) for one in judged}
+        these = batch.among(connection, mentions.c.id, wanted)
+        columns = (mentions.c.id, mentions.c.attempt, mentions.c.revision)
+        there = sa.select(*columns).where(these, mentions.c.deleted_at.is_(None)).order_by(mentions.c.id).with_for_update()
+        return {id_ for id_, attempt, revision in connection.execute(there).all() if wanted[id_] == (attempt, revision)}
+
+    def _judged_row(self, board: Board, one: Judged, now: datetime) -> dict[str, Any]:
         return {
             "id": one.claimed.id,
             "thread": one.thread,
@@ -343,7 +327,7 @@ class Inbox:
             "reread_at": now + REREAD,
         }
 
-    def _write_plans(self, connection: Connection, board: _Board, outcomes: Sequence[tuple[Judged, Decision]], now: datetime) -> list[int]:
+    def _write_plans(self, connection: Connection, board: Board, outcomes: Sequence[tuple[Judged, Decision]], now: datetime) -> list[int]:
         first: list[dict[str, Any]] = []
         waiting: list[tuple[dict[str, Any], str]] = []
         alerting: list[tuple[dict[str, Any], Plan]] = []
@@ -353,7 +337,8 @@ class Inbox:
                 if board.revive(connection, one, plan):
                     continue
                 row = self._action_row(board, one, plan, now)
-                if row["due_at"] is not None and plan.kind is ActionKind.ALERT:
+                new = all(plan.key != action["key"] for action in board.actions.get(one.claimed.id, ()))
+                if new and row["due_at"] is not None and plan.kind is ActionKind.ALERT:
                     alerting.append((row, plan))
                 if plan.after is None:
                     first.append(row)
@@ -376,15 +361,15 @@ class Inbox:
         ours = sa.and_(batch.among(connection, actions.c.key, due), actions.c.due_at.is_not(None), actions.c.state == str(State.PLANNED))
         return list(connection.execute(sa.select(actions.c.id).where(ours).order_by(actions.c.id)).scalars())
 
-    def _open_alerts(self, connection: Connection, board: _Board, alerting: Sequence[tuple[dict[str, Any], Plan]], now: datetime) -> None:
+    def _open_alerts(self, connection: Connection, board: Board, alerting: Sequence[tuple[dict[str, Any], Plan]], now: datetime) -> None:
         """Give each of these actions its alert. A mention's alert is one, however many notifiers tell it."""
         wanted = {(plan.payload["name"], board.uris[row["mention_id"]]): plan.payload for row, plan in alerting}
         opened = open_alerts(connection, now, wanted)
         for row, plan in alerting:
             row["alert_id"] = opened[plan.payload["name"], board.uris[row["mention_id"]]]
 
-    def _action_row(self, board: _Board, one: Judged, plan: Plan, now: datetime) -> dict[str, Any]:
-        observe = (self._observe and plan.kind in OUTWARD) or one.claimed.observe
+    def _action_row(self, board: Board, one: Judged, plan: Plan, now: datetime) -> dict[str, Any]:
+        observe = board.observes(one, plan.kind)
         state, due, closed = State.PLANNED, None, None
         if plan.kind is ActionKind.ARCHIVE:
             state, closed = State.DONE, now
@@ -428,7 +413,9 @@ class Inbox:
             return Due(
                 polls=ids(sa.select(accounts.c.name).where(ours, accounts.c.due_at <= now)),
                 rescans=ids(sa.select(accounts.c.name).where(ours, accounts.c.rescan_at <= now)),
-                mentions=ids(sa.select(mentions.c.id).where(mentions.c.due_at <= now).order_by(mentions.c.due_at)),
+                mentions=ids(
+                    sa.select(mentions.c.id).where(mentions.c.due_at <= now, mentions.c.quarantined.is_(None)).order_by(mentions.c.due_at)
+                ),
                 actions=pairs(State.PLANNED),
                 doubts=pairs(State.DOUBT),
                 rereads=ids(sa.select(mentions.c.id).where(mentions.c.reread_at <= now).order_by(mentions.c.reread_at)),
@@ -461,6 +448,7 @@ class Inbox:
                 sa.select(mentions, sightings.c.remote_id.label("seen_as"))
                 .join(sightings, sightings.c.mention_id == mentions.c.id)
                 .where(sightings.c.source == source, sightings.c.remote_id.in_(found))
+                .order_by(mentions.c.id)
             )
             for row in connection.execute(statement).mappings().all():
                 item = found[row["seen_as"]]
@@ -484,96 +472,6 @@ class Inbox:
     def _is_open(self, connection: Connection, mention_id: int) -> bool:
         live = actions.c.state.in_([str(s) for s in (State.PLANNED, State.SENDING, State.DOUBT, State.PARKED, State.REJECTED)])
         return connection.execute(sa.select(actions.c.id).where(actions.c.mention_id == mention_id, live).limit(1)).first() is not None
-
-
-class _Board:
-    """What a batch of verdicts is decided against: its problems with their tickets, and actions that are already there."""
-
-    def __init__(self, site: str, now: datetime) -> None:
-        self.site = site
-        self.now = now
-        self.uris: dict[int, str] = {}
-        self.problems: dict[str, RowMapping] = {}
-        self.tickets: dict[int, RowMapping] = {}
-        self.planned: set[int] = set()
-        self.actions: dict[int, list[RowMapping]] = {}
-
-    @classmethod
-    def load(cls, connection: Connection, judged: Sequence[Judged], site: str, now: datetime) -> _Board:
-        board = cls(site, now)
-        board.uris = {one.claimed.id: one.claimed.mention.uri for one in judged}
-        threads = sorted({one.thread for one in judged})
-        batch.add(connection, problems, [{"thread": thread, "created_at": now} for thread in threads])
-        columns = (problems.c.id, problems.c.thread, problems.c.ticket_id, problems.c.ticket)
-        locked = sa.select(*columns).where(batch.among(connection, problems.c.thread, threads)).order_by(problems.c.id).with_for_update()
-        for row in connection.execute(locked).mappings().all():
-            board.problems[row["thread"]] = row
-        ids = [row["id"] for row in board.problems.values()]
-        of_problems = sa.and_(batch.among(connection, actions.c.problem_id, ids), actions.c.kind == ActionKind.TICKET)
-        for action in connection.execute(sa.select(*_STANDING).where(of_problems)).mappings().all():
-            board.tickets[action["problem_id"]] = action
-            if action["state"] in LIVE:
-                board.planned.add(action["problem_id"])
-        of_mentions = batch.among(connection, actions.c.mention_id, board.uris)
-        for action in connection.execute(sa.select(*_STANDING).where(of_mentions)).mappings().all():
-            board.actions.setdefault(action["mention_id"], []).append(action)
-        return board
-
-    def decide(self, one: Judged) -> Decision:
-        """Ask the rules, with the problem as it is now: a ticket that the batch has already planned counts."""
-        row = self.problems[one.thread]
-        ticket = self.tickets.get(row["id"])
-        problem = Problem(row["id"], row["thread"], rows.to_ticket(row["ticket_id"], row["ticket"]), row["id"] in self.planned)
-        if ticket is not None and ticket["mention_id"] == one.claimed.id:
-            problem = replace(problem, ticket=None, ticket_planned=False)  # judged anew: it is still the report that the ticket is made of
-        decision = one.decide(problem)
-        if any(plan.kind is ActionKind.TICKET for plan in decision.plans):
-            self.planned.add(row["id"])
-        return decision
-
-    def withdraw_stale(self, connection: Connection, one: Judged, decision: Decision) -> None:
-        """Take back what an earlier verdict asked for and this one does not; reopen a task whose text changed."""
-        wanted = {plan.key for plan in decision.plans}
-        for action in self.actions.get(one.claimed.id, ()):
-            if not action["rule"] or action["kind"] == ActionKind.REPLY:
-                continue
-            if action["key"] not in wanted:
-                if action["state"] != State.PLANNED:
-                    continue
-                if action["kind"] == ActionKind.TICKET:
-                    withdraw_ticket(connection, action["id"], self.now, "the post was judged anew")
-                else:
-                    cancel(connection, action["id"], self.now, "the post was judged anew")
-            elif action["via"] == HUMAN and action["state"] == State.PLANNED:
-                plan = next(plan for plan in decision.plans if plan.key == action["key"])
-                values = {"reason": rows.clean(plan.reason), "rule": plan.rule, "payload": rows.clean_json(plan.payload)}
-                connection.execute(sa.update(actions).where(actions.c.id == action["id"]).values(values))
-
-    def revive(self, connection: Connection, one: Judged, plan: Plan) -> bool:
-        """A cancelled action that is asked for again, by a later report of the problem or a later verdict on the same post."""
-        if plan.kind is ActionKind.TICKET:
-            old = self.tickets.get(self.problems[one.thread]["id"])
-            if old is not None and old["key"] != ticket_key(self.site, self.problems[one.thread]["id"]):
-                old = None
-        else:
-            old = next((action for action in self.actions.get(one.claimed.id, ()) if action["key"] == plan.key), None)
-        if old is None or old["state"] != State.CANCELLED:
-            return False
-        values = {
-            "state": str(State.PLANNED),
-            "mention_id": one.claimed.id,
-            "due_at": None if plan.via == HUMAN else self.now,
-            "reason": rows.clean(plan.reason),
-            "rule": plan.rule,
-            "payload": rows.clean_json(plan.payload),
-            "error": "",
-            "closed_at": None,
-            "closed_by": "",
-        }
-        statement = sa.update(actions).where(actions.c.id == old["id"], actions.c.state == str(State.CANCELLED))
-        connection.execute(statement.values(values))
-        add_audit(connection, self.now, "triage", "planned again", mention_id=one.claimed.id, action_id=old["id"], detail=plan.reason)
-        return True
 
 
 def _text(item: Item) -> str:

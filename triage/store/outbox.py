@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
@@ -23,9 +23,10 @@ from triage.mention import HUMAN, ActionKind, Receipt, State, Ticket, Work
 from triage.store import batch, rows
 from triage.store.database import Database, insert
 from triage.store.owners import Owners
-from triage.store.schema import accounts, actions, alerts, attempts, audit, mentions, meta, problems, sightings, verdicts
+from triage.store.schema import accounts, actions, alerts, attempts, audit, mentions, meta, problems, revisions, sightings, verdicts
 
 WELL = {"failures": 0, "refusals": 0, "paused_until": None, "paused_why": ""}
+JUDGE_FIRST = timedelta(seconds=3)
 TOLD = timedelta(hours=1)  # an alert about something that is over when it is found stands for so long
 
 
@@ -114,6 +115,8 @@ class Outbox:
         row = connection.execute(sa.select(actions).where(actions.c.id == action_id).with_for_update()).mappings().first()
         if row is None or row["state"] != State.PLANNED or row["via"] == HUMAN or row["due_at"] is None or row["due_at"] > now:
             return None
+        if self._is_void(connection, row, now):
+            return None
         if row["after_id"] is not None and not self._is_done(connection, row["after_id"]):
             connection.execute(sa.update(actions).where(actions.c.id == action_id).values(due_at=None))
             return None
@@ -143,9 +146,41 @@ class Outbox:
         )
         if changed.rowcount != 1:
             return None
-        connection.execute(sa.insert(attempts).values(action_id=action_id, number=row["attempt"] + 1, owner=me, started_at=now))
+        if row["kind"] != ActionKind.ALERT or row["attempt"] == 0:  # an open alert is repeated every minute
+            connection.execute(sa.insert(attempts).values(action_id=action_id, number=row["attempt"] + 1, owner=me, started_at=now))
         fresh = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
         return self._work(connection, fresh)
+
+    def _is_void(self, connection: Connection, row: RowMapping, now: datetime) -> bool:
+        """Whether the post is gone (the action is cancelled), or was edited and not judged since (the action waits for that)."""
+        about_post = row["kind"] in (ActionKind.TICKET, ActionKind.REPLY) or row["payload"].get("what") == "report"
+        if row["mention_id"] is None or not about_post or row["payload"].get("released"):
+            return False
+        statement = sa.select(mentions.c.deleted_at, mentions.c.due_at).where(mentions.c.id == row["mention_id"])
+        deleted_at, due_at = connection.execute(statement).one()
+        if deleted_at is not None:
+            if row["kind"] == ActionKind.TICKET:
+                withdraw_ticket(connection, row["id"], now, "the post was deleted by its author")
+            else:
+                cancel(connection, row["id"], now, "the post was deleted by its author")
+            return True
+        if due_at is not None:
+            connection.execute(sa.update(actions).where(actions.c.id == row["id"]).values(due_at=now + JUDGE_FIRST))
+            return True
+        return False
+
+    def strand(self, action_id: int, via: str, now: datetime) -> None:
+        """Its far side is not in the config any more: a person decides. Nothing was sent."""
+        why = f"{via} is not in the config (any more); put it back and retry, or drop the action"
+        with self._database.write() as connection:
+            row = connection.execute(sa.select(actions).where(actions.c.id == action_id).with_for_update()).mappings().one()
+            if row["kind"] == ActionKind.ALERT:
+                cancel(connection, action_id, now, why)
+            elif row["state"] in (State.PLANNED, State.DOUBT):
+                connection.execute(
+                    sa.update(actions).where(actions.c.id == action_id).values(state=str(State.PARKED), due_at=None, error=why)
+                )
+                add_audit(connection, now, "triage", "parked", mention_id=row["mention_id"], action_id=action_id, detail=why)
 
     def _is_done(self, connection: Connection, action_id: int) -> bool:
         return connection.scalar(sa.select(actions.c.state).where(actions.c.id == action_id)) == State.DONE
@@ -206,7 +241,7 @@ class Outbox:
         return Work(
             action_id=row["id"],
             key=row["key"],
-            marker=self.marker(row["key"], connection),
+            marker=self.marker(row["key"]),
             kind=ActionKind(row["kind"]),
             via=row["via"],
             attempt=row["attempt"],
@@ -222,20 +257,32 @@ class Outbox:
 
     def _known_key(self, connection: Connection, row: RowMapping) -> str:
         """The key of our last ticket from before this one was first sent: from there on a tracker can look key by key."""
-        earlier = actions.c.first_intent_at < (row["first_intent_at"] or row["created_at"])
+        earlier = actions.c.closed_at < (row["first_intent_at"] or row["created_at"])
         statement = sa.select(actions.c.remote_key).where(actions.c.kind == ActionKind.TICKET, actions.c.via == row["via"], earlier)
         done = statement.where(actions.c.state == str(State.DONE)).order_by(actions.c.first_intent_at.desc()).limit(1)
         return connection.scalar(done) or ""
 
-    def finish(self, work: Work, move: Move, now: datetime) -> bool:
-        """Write down how an attempt ended, or what a look showed. False when the row has moved on without us."""
+    def finish(self, work: Work, move: Move, now: datetime, *, looks: int | None = None) -> bool:
+        """Write down how an attempt ended, or what look number `looks` + 1 showed. False when the row has moved on without us."""
         try:
             with self._database.write() as connection:
-                return self._finish(connection, work, move, now)
+                return self._finish(connection, work, self._unless_edited(connection, work, move), now, looks)
         finally:
             self.let_go(work.action_id)
 
-    def _finish(self, connection: Connection, work: Work, move: Move, now: datetime) -> bool:
+    def _unless_edited(self, connection: Connection, work: Work, move: Move) -> Move:
+        """A reply that was approved for the old text is not sent again below the new one."""
+        if not move.retried or work.kind is not ActionKind.REPLY:
+            return move
+        since = sa.select(revisions.c.number).where(
+            revisions.c.mention_id == _mention_id(work), revisions.c.number > 1, revisions.c.seen_at > work.first_intent_at
+        )
+        if connection.execute(since.limit(1)).first() is None:
+            return move
+        why = "not found, and the post was edited after the answer was approved"
+        return replace(move, state=State.PARKED, why=why, due_at=None, retried=False, alert=why)
+
+    def _finish(self, connection: Connection, work: Work, move: Move, now: datetime, looks: int | None) -> bool:
         # A receipt for this very attempt is a fact, even when somebody has called the outcome unknown in the meantime.
         where = [State.SENDING, State.DOUBT] if move.receipt is not None else [State.DOUBT if move.looked else State.SENDING]
         values: dict[str, Any] = {
@@ -262,13 +309,22 @@ class Outbox:
         statement = sa.update(actions).where(
             actions.c.id == work.action_id, actions.c.attempt == work.attempt, actions.c.state.in_([str(state) for state in where])
         )
+        if looks is not None:
+            statement = statement.where(actions.c.looks == looks)
         if connection.execute(statement.values(values)).rowcount != 1:
             return False
         ended = sa.update(attempts).where(attempts.c.action_id == work.action_id, attempts.c.number == work.attempt)
         connection.execute(ended.values(ended_at=now, outcome=str(move.state), detail=rows.clean(move.why)))
-        add_audit(
-            connection, now, "triage", f"{work.kind}: {move.state}", mention_id=_mention_id(work), action_id=work.action_id, detail=move.why
-        )
+        if work.kind is not ActionKind.ALERT or work.attempt == 1 or move.state is not State.DONE:
+            add_audit(
+                connection,
+                now,
+                "triage",
+                f"{work.kind}: {move.state}",
+                mention_id=_mention_id(work),
+                action_id=work.action_id,
+                detail=move.why,
+            )
         if move.state is State.DONE:
             self._done(connection, work, move, now)
         if move.pause:
@@ -308,6 +364,14 @@ class Outbox:
         with self._guard:
             self._in_flight.discard(action_id)
 
+    def unturn(self, name: str, last: datetime | None) -> None:
+        """It was our turn and it failed: what was last done well stands."""
+        with self._database.write() as connection:
+            if last is None:
+                connection.execute(sa.delete(meta).where(meta.c.name == name))
+            else:
+                connection.execute(sa.update(meta).where(meta.c.name == name).values(value=last.isoformat()))
+
     def repeat_alert(self, work: Work, now: datetime, every: float | None) -> None:
         """An alert was delivered: while it is open some notifiers want it again; once it is over it rests."""
         with self._database.write() as connection:
@@ -316,7 +380,10 @@ class Outbox:
                 .join(actions, actions.c.alert_id == alerts.c.id)
                 .where(actions.c.id == work.action_id)
             )
-            is_open = bool(connection.scalar(still_open))
+            found = connection.scalar(still_open)
+            if found is None:
+                return  # it belongs to no alert (any more)
+            is_open = bool(found)
             resolved_since = not is_open and work.payload.get("open", False)
             if (is_open and every is not None) or resolved_since:
                 due = now if resolved_since else now + timedelta(seconds=every or 0.0)
@@ -329,9 +396,8 @@ class Outbox:
         """Actions whose sender is dead, or that this process sent and forgot: their outcome is unknown from now on."""
         me = self._owners.me(now)
         with self._database.read() as connection:
-            statement = sa.select(actions.c.id, actions.c.owner, actions.c.attempt, actions.c.kind).where(
-                actions.c.state == str(State.SENDING)
-            )
+            # A literal, since SQLite uses the partial index for nothing else.
+            statement = sa.select(actions.c.id, actions.c.owner, actions.c.attempt, actions.c.kind).where(sa.text("state = 'sending'"))
             sending = connection.execute(statement).all()
         alive: dict[str, bool] = {}
         lost: list[int] = []
@@ -370,6 +436,11 @@ class Outbox:
         """Take a doubt that is due for a look; nobody else looks for `seconds`."""
         with self._database.write() as connection:
             due = sa.and_(actions.c.id == action_id, actions.c.state == str(State.DOUBT), actions.c.due_at <= now)
+            via = connection.scalar(sa.select(actions.c.via).where(actions.c.id == action_id))
+            paused = self._paused_until(connection, via or "", now)
+            if paused is not None:
+                connection.execute(sa.update(actions).where(due).values(due_at=paused))
+                return None
             if connection.execute(sa.update(actions).where(due).values(due_at=now + timedelta(seconds=seconds))).rowcount != 1:
                 return None
             row = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
@@ -503,23 +574,18 @@ class Outbox:
 
     # Markers
 
-    def marker(self, key: str, connection: Connection | None = None) -> str:
+    def marker(self, key: str) -> str:
         """What the far side carries for this key: nobody without the install's secret can make one up."""
-        return hmac.new(self.secret(connection), key.encode(), hashlib.sha256).hexdigest()[:20]
+        return hmac.new(self._secret, key.encode(), hashlib.sha256).hexdigest()[:20]
 
-    def secret(self, connection: Connection | None = None) -> bytes:
-        """The install's secret, made at the first use and kept in the store, so that it is part of every backup."""
-        if not self._secret:
-            if connection is not None:
-                self._secret = self._load_secret(connection)
-            else:
-                with self._database.write() as own:
-                    self._secret = self._load_secret(own)
-        return self._secret
+    def load_secret(self) -> None:
+        """The install's secret, made when the store is new and kept in it, so that it is part of every backup.
 
-    def _load_secret(self, connection: Connection) -> bytes:
-        connection.execute(insert(connection, meta).values(name="install_secret", value=secrets.token_hex(32)).on_conflict_do_nothing())
-        return bytes.fromhex(connection.scalar(sa.select(meta.c.value).where(meta.c.name == "install_secret")) or "")
+        In a transaction of its own: a marker must never be made with a secret that was rolled back.
+        """
+        with self._database.write() as connection:
+            connection.execute(insert(connection, meta).values(name="install_secret", value=secrets.token_hex(32)).on_conflict_do_nothing())
+            self._secret = bytes.fromhex(connection.scalar(sa.select(meta.c.value).where(meta.c.name == "install_secret")) or "")
 
     # Tickets as the tracker shows them
 
@@ -527,7 +593,7 @@ class Outbox:
         """Read statuses, resolutions and fix versions back; returns how many differ from what we knew."""
         count = 0
         with self._database.write() as connection:
-            for ticket in changed:
+            for ticket in sorted(changed, key=lambda ticket: ticket.id):  # every transaction takes rows in one order
                 # A person who said "it exists" gave its key; from now on we know its id too.
                 same = problems.c.ticket_id.in_([ticket.id, ticket.key])
                 known = connection.execute(sa.select(problems.c.id, problems.c.ticket).where(problems.c.tracker == tracker, same)).first()
@@ -602,8 +668,10 @@ def cancel(connection: Connection, action_id: int, now: datetime, why: str, by: 
         return False
     mention_id = connection.scalar(sa.select(actions.c.mention_id).where(actions.c.id == action_id))
     add_audit(connection, now, by, "cancelled", mention_id=mention_id, action_id=action_id, detail=why)
-    key = connection.scalar(sa.select(actions.c.key).where(actions.c.id == action_id))
-    for (alert_id,) in connection.execute(sa.select(alerts.c.id).where(alerts.c.subject == key, alerts.c.closed_at.is_(None))).all():
+    subjects = [connection.scalar(sa.select(actions.c.key).where(actions.c.id == action_id))]
+    if connection.scalar(sa.select(actions.c.kind).where(actions.c.id == action_id)) == ActionKind.TASK:
+        subjects.append(connection.scalar(sa.select(mentions.c.uri).where(mentions.c.id == mention_id)))
+    for (alert_id,) in connection.execute(sa.select(alerts.c.id).where(alerts.c.subject.in_(subjects), alerts.c.closed_at.is_(None))).all():
         close_alert(connection, now, alert_id)
     for (waiting,) in connection.execute(sa.select(actions.c.id).where(actions.c.after_id == action_id)).all():
         cancel(connection, waiting, now, why, by)
@@ -665,3 +733,22 @@ def close_alert(connection: Connection, now: datetime, alert_id: int) -> None:
     connection.execute(sa.update(alerts).where(alerts.c.id == alert_id, alerts.c.closed_at.is_(None)).values(closed_at=now))
     told = sa.update(actions).where(actions.c.alert_id == alert_id, actions.c.state.in_([str(State.DONE), str(State.PLANNED)]))
     connection.execute(told.values(state=str(State.PLANNED), due_at=now))
+
+
+def close_task(connection: Connection, task_id: int, by: str, now: datetime) -> RowMapping:
+    """planned → done for a person's task, and the alert about it is over. Of two people one wins, the other gets a `UserError`."""
+    row = connection.execute(sa.select(actions).where(actions.c.id == task_id).with_for_update()).mappings().first()
+    if row is None or row["via"] != HUMAN:
+        raise UserError(f"there is no task {task_id}; triage queue lists the open ones")
+    if row["state"] != State.PLANNED:
+        when = f" at {row['closed_at']:%Y-%m-%d %H:%M} UTC" if row["closed_at"] else ""
+        why = f" ({row['error']})" if row["error"] else ""
+        raise UserError(f"task {task_id} is {row['state']} by {row['closed_by'] or 'triage'}{when}{why}; nothing was sent")
+    statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state == str(State.PLANNED))
+    if connection.execute(statement.values(state=str(State.DONE), closed_at=now, closed_by=by, error="")).rowcount != 1:
+        raise UserError(f"somebody else has just closed task {task_id}; nothing was sent")
+    uri = connection.scalar(sa.select(mentions.c.uri).where(mentions.c.id == row["mention_id"]))
+    raised = sa.select(alerts.c.id).where(alerts.c.subject.in_([uri, row["key"]]), alerts.c.closed_at.is_(None))
+    for (alert_id,) in connection.execute(raised).all():
+        close_alert(connection, now, alert_id)
+    return row

@@ -177,9 +177,9 @@ def to_ticket(ticket_id: str | None, data: dict[str, Any] | None) -> Ticket | No
     )
 
 
-def to_problem(row: RowMapping, *, planned: bool = False, mentions: int = 1) -> Problem:
+def to_problem(row: RowMapping) -> Problem:
     """The problem in a row of `problems`."""
-    return Problem(row["id"], row["thread"], to_ticket(row["ticket_id"], row["ticket"]), planned, mentions)
+    return Problem(row["id"], row["thread"], to_ticket(row["ticket_id"], row["ticket"]), tracker=row["tracker"])
 
 
 def dumps(value: Any) -> str:

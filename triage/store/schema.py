@@ -234,6 +234,8 @@ actions = sa.Table(
 sa.Index("ix_actions_due_at", actions.c.due_at, sqlite_where=actions.c.due_at.is_not(None), postgresql_where=actions.c.due_at.is_not(None))
 _open = actions.c.state.in_([sa.literal_column(f"'{s}'") for s in ("planned", "sending", "doubt", "rejected", "parked")])
 sa.Index("ix_actions_open", actions.c.state, actions.c.kind, actions.c.id, sqlite_where=_open, postgresql_where=_open)
+_sending = sa.text("state = 'sending'")  # asked once a second by every worker
+sa.Index("ix_actions_sending", actions.c.id, sqlite_where=_sending, postgresql_where=_sending)
 sa.Index("ix_actions_mention_id", actions.c.mention_id)
 sa.Index("ix_actions_problem_id", actions.c.problem_id)
 sa.Index(

@@ -365,7 +365,7 @@ def _mention_status(row: Any, done: Sequence[RowMapping]) -> str:
         return "waiting"
     if ("archive", "done") in states:
         return "archived"
-    return "closed" if done else "waiting"
+    return "closed" if done or not row["platform"] else "waiting"
 
 
 def _account(row: RowMapping, now: datetime) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from triage import remote
 from triage.contracts import Finding, Manifest
-from triage.errors import Gone, NotAccepted, OutcomeUnknown, Refused, RemoteError
+from triage.errors import Gone, NotAccepted, OutcomeUnknown, Refused, RemoteError, Unauthorized
 from triage.mention import ActionKind, Receipt, Ticket, Work
 from triage.trackers import jira_check, wording
 from triage.trackers.markup import LONGEST_TEXT, document, document_size, fit, last_line, units, wiki
@@ -122,13 +122,14 @@ class Jira:
     def file(self, work: Work) -> Receipt:
         """Create the ticket. The first one of this process is read back: without `labels` on the create screen Jira drops the marker.
 
-        Then the receipt still stands, and every further call raises `NotAccepted` until somebody mends the screen and restarts.
+        Then the receipt still stands, and every further call raises `Unauthorized` (the account rests, people are told) until
+        somebody mends the screen and restarts.
         """
         if self._marked:
             return self._create(work)
         with self._first:
             if self.unmarked:
-                raise NotAccepted(f"{self.account}: {self.unmarked}", after=UNMARKED_SECONDS)
+                raise Unauthorized(f"{self.account}: {self.unmarked}", after=UNMARKED_SECONDS)
             receipt = self._create(work)
             if not self._marked:
                 self._read_back(receipt, work.marker)

@@ -241,6 +241,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_actions_problem_id", "actions", ["problem_id"], unique=False)
     op.create_index(
+        "ix_actions_sending",
+        "actions",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'sending'"),
+        postgresql_where=sa.text("state = 'sending'"),
+    )
+    op.create_index(
         "ix_actions_remote",
         "actions",
         ["via", "remote_id"],
