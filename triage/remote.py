@@ -151,7 +151,7 @@ class Adapter(HTTPAdapter):
         """Send it and read the whole answer within the deadline, or raise a `RemoteError`."""
         call = _Call((request.method or "GET").upper(), _intent.get())
         streaming = bool(kwargs.get("stream"))
-        kwargs.update(stream=True, timeout=(min(CONNECT_SECONDS, self.deadline), self.deadline))
+        kwargs.update(stream=True, timeout=(min(CONNECT_SECONDS, self.deadline), self.deadline + 1.0))  # the watchdog comes first
         token = _call.set(call)
         watchdog = Timer(self.deadline, call.expire)
         watchdog.daemon = True

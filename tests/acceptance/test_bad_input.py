@@ -167,10 +167,16 @@ def test_a_missing_config_is_said_by_every_command(rig: Rig, command: str) -> No
 
 @pytest.mark.parametrize("command", ["run --once", "up", "worker"])
 def test_a_secret_that_is_not_there_is_said_before_anything_starts(rig: Rig, command: str) -> None:
-    """The variable is named, and where the config asks for it; looking at the queue needs no secret."""
+    """The variable is named, and the line where the config asks for it."""
     refused(rig.triage(*command.split(), env={"SANDBOX_JIRA": ""}, code=2), "config.yaml:", "SANDBOX_JIRA is not set", "export it")
-    assert rig.triage("queue", env={"SANDBOX_JIRA": ""}).code == 0
-    assert "SANDBOX_JIRA is not set" in rig.triage("doctor", env={"SANDBOX_JIRA": ""}, code=1).out
+
+
+def test_the_queue_needs_no_secret_and_doctor_looks_at_the_rest(rig: Rig) -> None:
+    """Looking at the store asks no server; `doctor` names the secret that is not there and goes on to the next account."""
+    assert rig.triage("queue", env={"SANDBOX_JIRA": ""}).out == "nothing waits for a person\n"
+    said = rig.triage("doctor", env={"SANDBOX_JIRA": ""}, code=1).out
+    assert "SANDBOX_JIRA is not set" in said
+    assert "oncall: Alertmanager" in said
 
 
 # The store
@@ -241,7 +247,6 @@ def test_a_model_that_does_not_match_its_card(rig: Rig, command: str) -> None:
         "Next: train it again",
     )
     assert rig.mastodon.requests == []
-    assert "FAIL  model" in rig.triage("doctor", code=1).out
 
 
 def test_a_model_that_is_missing(rig: Rig) -> None:
@@ -250,6 +255,7 @@ def test_a_model_that_is_missing(rig: Rig) -> None:
     row = json.dumps({"text": "How do I begin?", "link": "https://forum.example/1"})
     refused(rig.triage("import", "-", text=row, code=2), str(rig.folder / "nowhere"), "Next: ")
     refused(rig.triage("backfill", "--since", "7d", code=2), str(rig.folder / "nowhere"), "Next: ")
+    assert "FAIL  model" in rig.triage("doctor", code=1).out
     rig.write_config()
     assert rig.triage("import", "-", text=row).out.startswith("1 new")
 

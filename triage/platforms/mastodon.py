@@ -152,8 +152,9 @@ class MastodonPlatform:
     def reread(self, remote_ids: Sequence[str]) -> Mapping[str, Item | None]:
         """In bulk where the server can (Mastodon 4.3 and later), else one by one.
 
-        What is missing from a bulk answer is asked for alone: only a 404 or 410 means gone. snac gives an edited post a
-        new id, so there an edit looks like a deletion, and the new post comes by notification.
+        What is missing from a bulk answer is asked for alone: only a 404 or 410 in JSON means gone. A page in its place
+        may be a proxy's, so such a post is left out, as one that could not be read; snac answers so for all that is gone,
+        and gives an edited post a new id, which comes by notification.
         """
         us = self._us()
         found: dict[str, Item | None] = {}
@@ -168,7 +169,9 @@ class MastodonPlatform:
                 found[remote_id] = self._as_it_is(self._status(remote_id), us)
             except Gone:
                 found[remote_id] = None
-            except NotAccepted:
+            except NotAccepted as error:
+                if error.status in (404, 410):
+                    continue
                 if not found:
                     raise
                 break  # the rest could not be read this time

@@ -259,7 +259,8 @@ class Outbox:
         """The key of our last ticket from before this one was first sent: from there on a tracker can look key by key."""
         earlier = actions.c.closed_at < (row["first_intent_at"] or row["created_at"])
         statement = sa.select(actions.c.remote_key).where(actions.c.kind == ActionKind.TICKET, actions.c.via == row["via"], earlier)
-        done = statement.where(actions.c.state == str(State.DONE)).order_by(actions.c.first_intent_at.desc()).limit(1)
+        sent = statement.where(actions.c.state == str(State.DONE), actions.c.first_intent_at.is_not(None))
+        done = sent.order_by(actions.c.first_intent_at.desc()).limit(1)
         return connection.scalar(done) or ""
 
     def finish(self, work: Work, move: Move, now: datetime, *, looks: int | None = None) -> bool:

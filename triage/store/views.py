@@ -13,7 +13,7 @@ from sqlalchemy.engine import RowMapping
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
 from triage.store.database import Database
-from triage.store.schema import accounts, actions, alerts, attempts, audit, mentions, owners, problems, revisions, verdicts
+from triage.store.schema import OPEN, accounts, actions, alerts, attempts, audit, mentions, owners, problems, revisions, verdicts
 
 STUCK = tuple(str(state) for state in (State.DOUBT, State.PARKED, State.REJECTED))
 
@@ -49,7 +49,7 @@ class Views:
                 .outerjoin(verdicts, verdicts.c.id == _last_verdict())
                 .outerjoin(problems, problems.c.id == actions.c.problem_id)
             )
-            .where(sa.or_(open_task, actions.c.state.in_(STUCK)), actions.c.state.in_([str(State.PLANNED), *STUCK]))
+            .where(OPEN, sa.or_(open_task, actions.c.state.in_(STUCK)))
             .order_by(actions.c.created_at, actions.c.id)
             .limit(limit)
         )

@@ -215,9 +215,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("alert_id IS NOT NULL"),
     )
     op.create_index(
-        "ix_actions_due_at",
+        "ix_actions_due",
         "actions",
-        ["due_at"],
+        ["state", "due_at", "id"],
         unique=False,
         sqlite_where=sa.text("due_at IS NOT NULL"),
         postgresql_where=sa.text("due_at IS NOT NULL"),
@@ -234,7 +234,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_actions_open",
         "actions",
-        ["state", "kind", "id"],
+        ["created_at", "id"],
         unique=False,
         sqlite_where=sa.text("state IN ('planned', 'sending', 'doubt', 'rejected', 'parked')"),
         postgresql_where=sa.text("state IN ('planned', 'sending', 'doubt', 'rejected', 'parked')"),
