@@ -76,7 +76,11 @@ class Refused(RemoteError):
 
 
 class Gone(Refused):
-    """404 or 410: not there."""
+    """404 or 410: not there. `proven` is False where a page stood in place of an answer, which may be anybody's."""
+
+    def __init__(self, message: str, *, status: int | None = None, proven: bool = True) -> None:
+        super().__init__(message, status=status)
+        self.proven = proven
 
 
 class OutcomeUnknown(RemoteError):

@@ -232,9 +232,8 @@ def error_of(response: requests.Response, account: str, *, is_read: bool) -> Rem
             return NotAccepted(text, status=status, after=wait_seconds(response.headers))
         return OutcomeUnknown(text, status=status)
     if status in (404, 410):
-        if is_read and response.content.strip() and not _is_json(response):  # a proxy's or a maintenance page says nothing about one post
-            return NotAccepted(f"{text} with a page that is no JSON", status=status)
-        return Gone(text, status=status)
+        # A proxy's or a maintenance page says nothing about one post.
+        return Gone(text, status=status, proven=not response.content.strip() or _is_json(response))
     return Refused(text, status=status)
 
 

@@ -21,8 +21,8 @@ from triage.errors import NotAccepted, StoreError
 from triage.mention import ActionKind, Author, Label, Mention, Plan, Problem, Receipt, State, Verdict
 from triage.rules import Decision, task_key, ticket_key
 from triage.store import Store, health, schema
-from triage.store.database import HEAD, MIGRATIONS
 from triage.store.board import Judged
+from triage.store.database import HEAD, MIGRATIONS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VERDICT = Verdict(Label.BUG_REPORT, 0.9, {str(x): 0.25 for x in Label}, True, "test")

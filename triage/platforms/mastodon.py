@@ -167,11 +167,10 @@ class MastodonPlatform:
                 continue
             try:
                 found[remote_id] = self._as_it_is(self._status(remote_id), us)
-            except Gone:
-                found[remote_id] = None
-            except NotAccepted as error:
-                if error.status in (404, 410):
-                    continue
+            except Gone as error:
+                if error.proven:
+                    found[remote_id] = None
+            except NotAccepted:
                 if not found:
                     raise
                 break  # the rest could not be read this time

@@ -1,4 +1,7 @@
-"""The service at one moment, for metrics and health checks: a handful of counts, each served by an index."""
+"""The service at one moment, for metrics and health checks.
+
+What is open, due or in doubt is read from small indexes; the counts by kind and by label go through their whole tables.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,15 @@ import sqlalchemy as sa
 from triage.mention import HUMAN, ActionKind, Label, State
 from triage.metrics import NO_LABEL, AccountHealth, Snapshot, SourceHealth
 from triage.store.database import Database
-from triage.store.schema import accounts, actions, alerts, mentions, owners, verdicts
+from triage.store.schema import OPEN, accounts, actions, alerts, mentions, owners, verdicts
 
 ALIVE = timedelta(minutes=2)  # a worker says so every 20 s
 
 
 def snapshot(database: Database, now: datetime, *, mode: str, sources: Sequence[str], others: Sequence[tuple[str, str]]) -> Snapshot:
     """What the store knows at `now`. `sources` are the configured names, `others` the (role, name) of trackers and notifiers."""
-    open_task = sa.and_(actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
+    open_task = sa.and_(OPEN, actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
+    machine = sa.and_(actions.c.due_at.is_not(None), actions.c.via != HUMAN)
     with database.read() as connection:
 
         def one(statement: Any) -> Any:
@@ -34,10 +38,13 @@ def snapshot(database: Database, now: datetime, *, mode: str, sources: Sequence[
         judged = connection.execute(
             sa.select(verdicts.c.label, verdicts.c.by_person, sa.func.count()).group_by(verdicts.c.label, verdicts.c.by_person)
         ).all()
-        late = [one(sa.select(sa.func.min(mentions.c.due_at))), one(sa.select(sa.func.min(actions.c.due_at)).where(actions.c.via != HUMAN))]
+        late = [
+            one(sa.select(sa.func.min(mentions.c.due_at)).where(mentions.c.due_at.is_not(None))),
+            one(sa.select(sa.func.min(actions.c.due_at)).where(machine)),
+        ]
         waits = [(now - moment).total_seconds() for moment in late if moment is not None and moment < now]
         oldest = one(sa.select(sa.func.min(actions.c.created_at)).where(open_task))
-        doubt = one(sa.select(sa.func.min(actions.c.unknown_at)).where(actions.c.state == str(State.DOUBT)))
+        doubt = one(sa.select(sa.func.min(actions.c.unknown_at)).where(OPEN, actions.c.state == str(State.DOUBT)))
         raised: dict[str, int] = dict(
             connection.execute(sa.select(alerts.c.name, sa.func.count()).where(alerts.c.closed_at.is_(None)).group_by(alerts.c.name)).all()
         )
