@@ -36,7 +36,7 @@ demo: $(RUN_STAMP)
 	@exec $(BIN)/triage demo
 
 test: $(DEV_STAMP)
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 lint: $(DEV_STAMP)
 	@$(BIN)/ruff check .
