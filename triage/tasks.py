@@ -209,8 +209,8 @@ def _stop_sweep(**_: Any) -> None:
 def know_sources(parts: App) -> None:
     """Every account of the config has its row; a source's first poll starts at now."""
     now = parts.clock.now()
-    parts.store.outbox.know("tracker", parts.trackers)
-    parts.store.outbox.know("notifier", parts.notifiers)
+    parts.store.accounts.know("tracker", parts.trackers)
+    parts.store.accounts.know("notifier", parts.notifiers)
     for name in parts.sources:
         parts.store.inbox.add_source(name, now, now + timedelta(seconds=parts.config.delivery.rescan))
 
@@ -218,7 +218,7 @@ def know_sources(parts: App) -> None:
 def begin(parts: App) -> None:
     """What a service does before its first sweep: know its sources, and forget pauses, since the tokens may be new."""
     know_sources(parts)
-    parts.store.outbox.unpause(parts.clock.now())
+    parts.store.accounts.unpause(parts.clock.now())
 
 
 def run_sweep(parts: App, stop: Event) -> None:

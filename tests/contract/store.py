@@ -51,7 +51,7 @@ def files_ticket(uri: str) -> Callable[[Problem], Decision]:
 def fill(store: Store, count: int = 1, text: str = "broken") -> list[int]:
     """Store, claim and judge so many bug reports; the ids of their ticket actions."""
     store.inbox.add_source("acme", NOW, NOW + timedelta(days=1))
-    store.outbox.know("tracker", ["tickets"])
+    store.accounts.know("tracker", ["tickets"])
     store.inbox.add_page("acme", Page(tuple(item(n, text) for n in range(count)), "c"), expect=None, now=NOW)
     claimed = store.inbox.claim(NOW, seconds=60, limit=1000, poison=2)
     judged = [Judged(one, VERDICT, one.mention.uri, "own", files_ticket(one.mention.uri)) for one in claimed]
@@ -163,7 +163,7 @@ class StoreSuite:
         """Six processes with fifty transactions each: none fails."""
         code = (
             "import sys; from datetime import UTC, datetime; from triage.store import Store; s = Store(sys.argv[1]); "
-            "[s.outbox.failed('source', 'acme', 'x', datetime.now(UTC), pause=False) for _ in range(50)]"
+            "[s.accounts.failed('source', 'acme', 'x', datetime.now(UTC), pause=False) for _ in range(50)]"
         )
         running = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE, text=True) for _ in range(6)]
         errors = [process.communicate()[1] for process in running]
@@ -174,9 +174,9 @@ class StoreSuite:
     def test_a_mark_is_had_by_one(self, store: Store) -> None:
         """Of several processes one gets the turn at what is done now and then."""
         with ThreadPoolExecutor(8) as pool:
-            turns = list(pool.map(lambda _: store.outbox.turn("audited/x", NOW, timedelta(hours=1))[0], range(8)))
+            turns = list(pool.map(lambda _: store.accounts.turn("audited/x", NOW, timedelta(hours=1))[0], range(8)))
         assert turns.count(True) == 1
-        assert store.outbox.turn("audited/x", NOW + timedelta(hours=2), timedelta(hours=1)) == (True, NOW)
+        assert store.accounts.turn("audited/x", NOW + timedelta(hours=2), timedelta(hours=1)) == (True, NOW)
 
     def test_the_secret_is_made_once(self, store: Store, url: str) -> None:
         """Every process derives the same markers."""
@@ -186,12 +186,12 @@ class StoreSuite:
 
     def test_an_alert_is_open_once(self, store: Store) -> None:
         """Until it is over; then it may be raised again."""
-        store.outbox.raise_alert(NOW, "Brake", "acme", "critical", "too many")
-        store.outbox.raise_alert(NOW, "Brake", "acme", "critical", "too many")
+        store.accounts.raise_alert(NOW, "Brake", "acme", "critical", "too many")
+        store.accounts.raise_alert(NOW, "Brake", "acme", "critical", "too many")
         assert len(store.views.status(NOW)["alerts"]) == 1
-        store.outbox.clear_alert(NOW, "Brake", "acme")
+        store.accounts.clear_alert(NOW, "Brake", "acme")
         assert store.views.status(NOW)["alerts"] == []
-        store.outbox.raise_alert(NOW, "Brake", "acme", "critical", "again")
+        store.accounts.raise_alert(NOW, "Brake", "acme", "critical", "again")
         assert [row["summary"] for row in store.views.status(NOW)["alerts"]] == ["again"]
 
     def test_the_snapshot_counts_what_the_store_holds(self, store: Store) -> None:
@@ -229,12 +229,12 @@ class StoreSuite:
         assert store.outbox.claim(second, NOW) is None
         row = store.outbox.row(second)
         assert (row["attempt"], row["due_at"]) == (0, NOW + timedelta(minutes=5))
-        store.outbox.unpause(NOW)
+        store.accounts.unpause(NOW)
         assert store.outbox.claim(second, NOW) is not None
 
     def test_errors_of_the_store_are_told(self, store: Store) -> None:
         """An account's failures are counted, its success ends them."""
-        assert store.outbox.failed("source", "acme", str(NotAccepted("refused")), NOW, pause=False) == 1
-        assert store.outbox.failed("source", "acme", "refused", NOW, pause=False) == 2
-        assert store.outbox.succeeded("source", "acme", NOW)
-        assert not store.outbox.succeeded("source", "acme", NOW)
+        assert store.accounts.failed("source", "acme", str(NotAccepted("refused")), NOW, pause=False) == 1
+        assert store.accounts.failed("source", "acme", "refused", NOW, pause=False) == 2
+        assert store.accounts.succeeded("source", "acme", NOW)
+        assert not store.accounts.succeeded("source", "acme", NOW)

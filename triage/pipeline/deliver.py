@@ -138,7 +138,7 @@ def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
             repeatable = far.repeatable() if is_reply else True  # type: ignore[union-attr]
         except RemoteError as error:
             role = "source" if is_reply else "tracker"
-            parts.store.outbox.failed(role, work.via, str(error), now, pause=isinstance(error, Unauthorized))
+            parts.store.accounts.failed(role, work.via, str(error), now, pause=isinstance(error, Unauthorized))
             parts.store.outbox.postpone(action_id, State.DOUBT, now + timedelta(seconds=parts.config.delivery.settle))
             continue
         move = after_look(

@@ -66,7 +66,7 @@ def rescan(parts: Parts, names: Sequence[str]) -> list[int]:
                 found += [*added.new, *added.changed]
             if late:
                 summary = f"the rescan of {name} found {len(late)} mentions that the polls had missed. The first: triage show {late[0]}"
-                parts.store.outbox.raise_alert(parts.clock.now(), "LateMentions", f"{name}/{late[0]}", "warning", summary)
+                parts.store.accounts.raise_alert(parts.clock.now(), "LateMentions", f"{name}/{late[0]}", "warning", summary)
     return found
 
 
@@ -164,13 +164,13 @@ def _account(parts: Parts, name: str) -> Iterator[None]:
         now = parts.clock.now()
         pause = isinstance(error, Unauthorized)
         after = error.after if isinstance(error, RateLimited | NotAccepted) else None
-        failures = parts.store.outbox.failed("source", name, str(error), now, pause=pause, after=after)
+        failures = parts.store.accounts.failed("source", name, str(error), now, pause=pause, after=after)
         if failures == SILENT_FAILURES and not pause:
             summary = f"{name} has failed {failures} times in a row: {error}. It is tried again by itself; look: triage doctor"
-            parts.store.outbox.raise_alert(now, "SourceFailing", name, "warning", summary)
+            parts.store.accounts.raise_alert(now, "SourceFailing", name, "warning", summary)
             log.warning("source is failing", source=name, why=str(error))
         elif failures == 1 and pause:
             log.warning("source is paused", source=name, why=str(error))
     else:
-        if parts.store.outbox.succeeded("source", name, parts.clock.now()):
+        if parts.store.accounts.succeeded("source", name, parts.clock.now()):
             log.info("source is back", source=name)

@@ -60,7 +60,7 @@ def lanes(parts: Parts, todo: Due) -> dict[str, Job]:
 
 def upkeep(parts: Parts) -> int:
     """What is done now and then."""
-    return read_tickets(parts) + audit(parts) + parts.store.outbox.end_alerts(parts.clock.now())
+    return read_tickets(parts) + audit(parts) + parts.store.accounts.end_alerts(parts.clock.now())
 
 
 def once(parts: Parts) -> Counter[str]:

@@ -21,15 +21,15 @@ def read_tickets(parts: Parts) -> int:
     changed = 0
     for name in parts.trackers:
         now = parts.clock.now()
-        turn, last = parts.store.outbox.turn(f"tickets_read/{name}", now, TICKETS_EVERY)
+        turn, last = parts.store.accounts.turn(f"tickets_read/{name}", now, TICKETS_EVERY)
         if not turn:
             continue
         try:
             changed += parts.store.outbox.tickets_changed(name, list(parts.tracker(name).changed(last)), now)
-            parts.store.outbox.succeeded("tracker", name, now)
+            parts.store.accounts.succeeded("tracker", name, now)
         except RemoteError as error:
-            parts.store.outbox.unturn(f"tickets_read/{name}", last)  # so that the next reading goes as far back
-            parts.store.outbox.failed("tracker", name, str(error), now, pause=isinstance(error, Unauthorized))
+            parts.store.accounts.unturn(f"tickets_read/{name}", last)  # so that the next reading goes as far back
+            parts.store.accounts.failed("tracker", name, str(error), now, pause=isinstance(error, Unauthorized))
     return changed
 
 
@@ -38,7 +38,7 @@ def audit(parts: Parts) -> int:
     found = 0
     for name in parts.trackers:
         now = parts.clock.now()
-        turn, _ = parts.store.outbox.turn(f"audited/{name}", now, AUDIT_EVERY)
+        turn, _ = parts.store.accounts.turn(f"audited/{name}", now, AUDIT_EVERY)
         if not turn:
             continue
         try:
@@ -50,7 +50,7 @@ def audit(parts: Parts) -> int:
             found += 1
             names = ", ".join(sorted(receipt.key for receipt in receipts))
             task = f"{parts.config.site}/duplicates/{marker}"  # closing it closes the alert
-            parts.store.outbox.raise_alert(
+            parts.store.accounts.raise_alert(
                 now, "DuplicateTickets", task, "warning", f"{name} holds {names} for one problem; keep one, close the others"
             )
             parts.store.desk.merge_task(task, f"{names} are one problem: keep one, close the others", now)

@@ -1,13 +1,14 @@
 """The only place that knows SQL: dataclasses in and out, one transaction a method.
 
-`Store` holds four rooms over one database: the inbox (what came in), the outbox (what goes out), the desk (what people
-do) and the views (what they look at).
+`Store` holds five rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
+that we talk to, and the alerts), the desk (what people do) and the views (what they look at).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from triage.store.accounts import Accounts
 from triage.store.database import Database
 from triage.store.desk import Desk
 from triage.store.inbox import Inbox
@@ -33,7 +34,8 @@ class Store:
         self.database.migrate()
         self.owners = Owners(self.database, role)
         self.inbox = Inbox(self.database, site=site, observe=observe)
-        self.outbox = Outbox(self.database, self.owners, site=site, notifiers=notifiers, observe=observe, brake=brake or {})
+        self.accounts = Accounts(self.database, site=site, notifiers=notifiers, observe=observe)
+        self.outbox = Outbox(self.database, self.owners, self.accounts, observe=observe, brake=brake or {})
         self.outbox.load_secret()
         self.desk = Desk(self.database, site=site)
         self.views = Views(self.database)

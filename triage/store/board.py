@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from triage.mention import HUMAN, ActionKind, Mention, Plan, Problem, State, Verdict
 from triage.rules import Decision, ticket_key
 from triage.store import batch, rows
-from triage.store.outbox import add_audit, cancel, open_alerts, withdraw_ticket
+from triage.store.moves import add_audit, cancel, open_alerts, withdraw_ticket
 from triage.store.schema import actions, problems, revisions
 
 LIVE = frozenset({State.PLANNED, State.SENDING, State.DOUBT, State.DONE, State.PARKED, State.REJECTED})

@@ -12,7 +12,7 @@ from triage.contracts import Item
 from triage.mention import ActionKind, Mention, State, Visibility
 from triage.store import rows
 from triage.store.database import insert
-from triage.store.outbox import add_audit, cancel, withdraw_ticket
+from triage.store.moves import add_audit, cancel, withdraw_ticket
 from triage.store.schema import actions, alerts, mentions, revisions
 
 FILED = frozenset({State.DONE, State.SENDING, State.DOUBT})

@@ -13,7 +13,7 @@ from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
 from triage.store.board import Claimed
 from triage.store.database import Database, insert
-from triage.store.outbox import add_audit, cancel, close_alert, close_task
+from triage.store.moves import add_audit, cancel, close_alert, close_task
 from triage.store.schema import actions, alerts, mentions, problems, verdicts
 
 

@@ -19,7 +19,7 @@ from triage.store import batch, rows
 from triage.store.board import Board, Claimed, Judged
 from triage.store.changes import delete, differs, revise
 from triage.store.database import Database, insert
-from triage.store.outbox import add_audit, close_task, open_alerts
+from triage.store.moves import add_audit, close_task, open_alerts
 from triage.store.schema import accounts, actions, mentions, revisions, sightings, verdicts
 
 REREAD = timedelta(hours=1)

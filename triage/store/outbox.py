@@ -17,17 +17,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from triage.delivery import Move, pause_seconds
+from triage.delivery import Move
 from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Receipt, State, Ticket, Work
-from triage.store import batch, rows
+from triage.store import rows
+from triage.store.accounts import WELL, Accounts
 from triage.store.database import Database, insert
+from triage.store.moves import add_audit, cancel, withdraw_ticket
 from triage.store.owners import Owners
-from triage.store.schema import accounts, actions, alerts, attempts, audit, mentions, meta, problems, revisions, sightings, verdicts
+from triage.store.schema import accounts, actions, alerts, attempts, mentions, meta, problems, revisions, sightings, verdicts
 
-WELL = {"failures": 0, "refusals": 0, "paused_until": None, "paused_why": ""}
 JUDGE_FIRST = timedelta(seconds=3)
-TOLD = timedelta(hours=1)  # an alert about something that is over when it is found stands for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,10 @@ class Pending:
 class Outbox:
     """Actions from plan to receipt. `brake` is how many tickets an hour a source may cause (by name; `""` for all others)."""
 
-    def __init__(
-        self, database: Database, owners: Owners, *, site: str, notifiers: Sequence[str], observe: bool, brake: Mapping[str, int]
-    ) -> None:
+    def __init__(self, database: Database, owners: Owners, accounts_: Accounts, *, observe: bool, brake: Mapping[str, int]) -> None:
         self._database = database
         self._owners = owners
-        self._site = site
-        self._notifiers = tuple(notifiers)
+        self._accounts = accounts_
         self._observe = observe
         self._brake = dict(brake)
         self._in_flight: set[int] = set()
@@ -120,7 +117,7 @@ class Outbox:
         if row["after_id"] is not None and not self._is_done(connection, row["after_id"]):
             connection.execute(sa.update(actions).where(actions.c.id == action_id).values(due_at=None))
             return None
-        paused = self._paused_until(connection, row["via"], now)
+        paused = self._accounts.paused_until_in(connection, row["via"], now)
         if paused is not None:
             connection.execute(sa.update(actions).where(actions.c.id == action_id).values(due_at=paused))
             return None
@@ -185,11 +182,6 @@ class Outbox:
     def _is_done(self, connection: Connection, action_id: int) -> bool:
         return connection.scalar(sa.select(actions.c.state).where(actions.c.id == action_id)) == State.DONE
 
-    def _paused_until(self, connection: Connection, via: str, now: datetime) -> datetime | None:
-        statement = sa.select(sa.func.max(accounts.c.paused_until)).where(accounts.c.name == via, accounts.c.paused_until > now)
-        until: datetime | None = connection.scalar(statement)
-        return until
-
     def _braked(self, connection: Connection, row: RowMapping, now: datetime) -> bool:
         source = connection.scalar(sa.select(mentions.c.source).where(mentions.c.id == row["mention_id"])) or ""
         limit = self._brake.get(source, self._brake.get("", 30))
@@ -204,7 +196,7 @@ class Outbox:
         connection.execute(sa.update(actions).where(actions.c.id == row["id"]).values(state=str(State.PARKED), due_at=None, error=why))
         add_audit(connection, now, "triage", "parked", mention_id=row["mention_id"], action_id=row["id"], detail=why)
         summary = f"{source} has caused {limit} tickets within an hour; the rest is parked: triage queue. Release one: triage retry ACTION"
-        self._raise(connection, now, "Brake", source, "critical", summary, {})
+        self._accounts.raise_in(connection, now, "Brake", source, "critical", summary, {})
         return True
 
     def _work(self, connection: Connection, row: RowMapping) -> Work:
@@ -329,12 +321,12 @@ class Outbox:
         if move.state is State.DONE:
             self._done(connection, work, move, now)
         if move.pause:
-            self._pause(connection, work.via, move.why, now)
+            self._accounts.pause_in(connection, work.via, move.why, now)
         elif move.rest is not None:
             resting = sa.update(accounts).where(accounts.c.name == work.via)
             connection.execute(resting.values(paused_until=now + timedelta(seconds=move.rest), paused_why=rows.clean(move.why)))
         if move.alert and work.kind is not ActionKind.ALERT:
-            self._raise(
+            self._accounts.raise_in(
                 connection,
                 now,
                 "ActionStuck",
@@ -357,21 +349,13 @@ class Outbox:
         connection.execute(waiting.values(due_at=now))
         succeeded = sa.update(accounts).where(accounts.c.name == work.via)
         connection.execute(succeeded.values(last_success_at=now, last_error="", **WELL))
-        self._clear(connection, now, "AccountPaused", work.via)
-        self._clear(connection, now, "ActionStuck", work.key)
+        self._accounts.clear_in(connection, now, "AccountPaused", work.via)
+        self._accounts.clear_in(connection, now, "ActionStuck", work.key)
 
     def let_go(self, action_id: int) -> None:
         """This process no longer works on it."""
         with self._guard:
             self._in_flight.discard(action_id)
-
-    def unturn(self, name: str, last: datetime | None) -> None:
-        """It was our turn and it failed: what was last done well stands."""
-        with self._database.write() as connection:
-            if last is None:
-                connection.execute(sa.delete(meta).where(meta.c.name == name))
-            else:
-                connection.execute(sa.update(meta).where(meta.c.name == name).values(value=last.isoformat()))
 
     def repeat_alert(self, work: Work, now: datetime, every: float | None) -> None:
         """An alert was delivered: while it is open some notifiers want it again; once it is over it rests."""
@@ -438,7 +422,7 @@ class Outbox:
         with self._database.write() as connection:
             due = sa.and_(actions.c.id == action_id, actions.c.state == str(State.DOUBT), actions.c.due_at <= now)
             via = connection.scalar(sa.select(actions.c.via).where(actions.c.id == action_id))
-            paused = self._paused_until(connection, via or "", now)
+            paused = self._accounts.paused_until_in(connection, via or "", now)
             if paused is not None:
                 connection.execute(sa.update(actions).where(due).values(due_at=paused))
                 return None
@@ -452,126 +436,6 @@ class Outbox:
         with self._database.write() as connection:
             statement = sa.update(actions).where(actions.c.id == action_id, actions.c.state == str(state))
             connection.execute(statement.values(due_at=due_at))
-
-    # Accounts
-
-    def failed(self, role: str, name: str, why: str, now: datetime, *, pause: bool, after: float | None = None) -> int:
-        """A call to an account failed; returns its failures in a row. `pause` leaves it alone for a while, `after` for so many seconds."""
-        with self._database.write() as connection:
-            connection.execute(insert(connection, accounts).values(name=name, role=role).on_conflict_do_nothing())
-            this = sa.and_(accounts.c.name == name, accounts.c.role == role)
-            connection.execute(sa.update(accounts).where(this).values(failures=accounts.c.failures + 1, last_error=rows.clean(why)))
-            if pause:
-                self._pause(connection, name, why, now)
-            elif after is not None:
-                connection.execute(
-                    sa.update(accounts).where(this).values(paused_until=now + timedelta(seconds=after), paused_why=rows.clean(why))
-                )
-            return int(connection.scalar(sa.select(accounts.c.failures).where(this)) or 0)
-
-    def succeeded(self, role: str, name: str, now: datetime) -> bool:
-        """A call to an account worked: whatever kept it is over. True when it had been failing."""
-        with self._database.write() as connection:
-            connection.execute(insert(connection, accounts).values(name=name, role=role).on_conflict_do_nothing())
-            this = sa.and_(accounts.c.name == name, accounts.c.role == role)
-            was_failing = bool(connection.scalar(sa.select(accounts.c.failures).where(this)))
-            connection.execute(sa.update(accounts).where(this).values(last_success_at=now, last_error="", **WELL))
-            self._clear(connection, now, "AccountPaused", name)
-            self._clear(connection, now, "SourceFailing", name)
-        return was_failing
-
-    def _pause(self, connection: Connection, name: str, why: str, now: datetime) -> None:
-        this = accounts.c.name == name
-        connection.execute(sa.update(accounts).where(this).values(refusals=accounts.c.refusals + 1))
-        refusals = connection.scalar(sa.select(sa.func.max(accounts.c.refusals)).where(this)) or 1
-        until = now + timedelta(seconds=pause_seconds(refusals))
-        statement = sa.update(accounts).where(this)
-        connection.execute(statement.values(paused_until=until, paused_why=rows.clean(why), last_error=rows.clean(why)))
-        summary = f"{name} refuses us and rests until {until:%H:%M} UTC: {why}. Renew its token, then: triage doctor"
-        self._raise(connection, now, "AccountPaused", name, "critical", summary, {"account": name})
-
-    def know(self, role: str, names: Sequence[str]) -> None:
-        """Make sure that trackers and notifiers have their rows, on which pauses are written."""
-        if names:
-            with self._database.write() as connection:
-                connection.execute(insert(connection, accounts).on_conflict_do_nothing(), [{"name": name, "role": role} for name in names])
-
-    def unpause(self, now: datetime) -> None:
-        """Forget all pauses, as a restart with a new token wants it."""
-        with self._database.write() as connection:
-            connection.execute(sa.update(accounts).where(accounts.c.paused_until.is_not(None)).values(**WELL))
-            freed = sa.update(actions).where(
-                actions.c.state == str(State.PLANNED),
-                actions.c.via != HUMAN,
-                actions.c.due_at > now,
-                actions.c.kind != str(ActionKind.ALERT),
-            )
-            connection.execute(freed.values(due_at=now))
-
-    # Alerts of the service itself
-
-    def raise_alert(self, now: datetime, name: str, subject: str, severity: str, summary: str) -> None:
-        """Tell the people on call, once while it lasts."""
-        with self._database.write() as connection:
-            self._raise(connection, now, name, subject, severity, summary, {})
-
-    def end_alerts(self, now: datetime) -> int:
-        """Close alerts whose cause is over: a brake that holds nothing any more, late mentions that were told an hour ago."""
-        open_ = sa.select(alerts).where(alerts.c.name.in_(["Brake", "LateMentions"]), alerts.c.closed_at.is_(None))
-        ended = 0
-        with self._database.write() as connection:
-            for alert in connection.execute(open_).mappings().all():
-                if alert["name"] == "Brake":
-                    held = (
-                        sa.select(actions.c.id)
-                        .join(mentions, mentions.c.id == actions.c.mention_id)
-                        .where(
-                            actions.c.state == str(State.PARKED), actions.c.error.like("the brake:%"), mentions.c.source == alert["subject"]
-                        )
-                    )
-                    over = connection.execute(held.limit(1)).first() is None
-                else:
-                    over = now - alert["opened_at"] > TOLD
-                if over:
-                    close_alert(connection, now, alert["id"])
-                    ended += 1
-        return ended
-
-    def clear_alert(self, now: datetime, name: str, subject: str) -> None:
-        """It is over."""
-        with self._database.write() as connection:
-            self._clear(connection, now, name, subject)
-
-    def _raise(
-        self, connection: Connection, now: datetime, name: str, subject: str, severity: str, summary: str, labels: dict[str, str]
-    ) -> None:
-        known = connection.scalar(
-            sa.select(alerts.c.id).where(alerts.c.name == name, alerts.c.subject == subject, alerts.c.closed_at.is_(None))
-        )
-        if known is not None:
-            return
-        wanted = {(name, subject): {"severity": severity, "summary": summary, "labels": labels}}
-        alert_id = open_alerts(connection, now, wanted)[name, subject]
-        add_audit(connection, now, "triage", f"alert {name}", detail=summary)
-        for notifier in self._notifiers:
-            row = {
-                "key": f"{self._site}/alert/{alert_id}/{notifier}",
-                "kind": str(ActionKind.ALERT),
-                "via": notifier,
-                "state": str(State.OBSERVED if self._observe else State.PLANNED),
-                "alert_id": alert_id,
-                "reason": rows.clean(summary),
-                "rule": "",
-                "payload": {},
-                "due_at": None if self._observe else now,
-                "created_at": now,
-            }
-            connection.execute(insert(connection, actions).on_conflict_do_nothing(), [row])
-
-    def _clear(self, connection: Connection, now: datetime, name: str, subject: str) -> None:
-        open_ = sa.select(alerts.c.id).where(alerts.c.name == name, alerts.c.subject == subject, alerts.c.closed_at.is_(None))
-        for (alert_id,) in connection.execute(open_).all():
-            close_alert(connection, now, alert_id)
 
     # Markers
 
@@ -611,20 +475,6 @@ class Outbox:
                 count += 1
         return count
 
-    def turn(self, name: str, now: datetime, every: timedelta) -> tuple[bool, datetime | None]:
-        """Whether it is time for something periodic, and when it was done last. Of several processes one gets the turn."""
-        with self._database.write() as connection:
-            old = connection.scalar(sa.select(meta.c.value).where(meta.c.name == name).with_for_update())
-            last = datetime.fromisoformat(old) if old else None
-            if last is not None and now - last < every:
-                return False, last
-            if old is None:
-                statement = insert(connection, meta).values(name=name, value=now.isoformat()).on_conflict_do_nothing()
-            else:
-                statement = sa.update(meta).where(meta.c.name == name, meta.c.value == old).values(value=now.isoformat())
-            mine = connection.execute(statement.returning(meta.c.name)).first() is not None
-        return mine, last
-
     def row(self, action_id: int) -> RowMapping:
         """One action, whole; `UserError` when there is none."""
         with self._database.read() as connection:
@@ -636,120 +486,3 @@ class Outbox:
 
 def _mention_id(work: Work) -> int | None:
     return work.payload.get("mention_id")
-
-
-def add_audit(
-    connection: Connection,
-    now: datetime,
-    who: str,
-    what: str,
-    *,
-    mention_id: int | None = None,
-    action_id: int | None = None,
-    detail: str = "",
-) -> None:
-    """One line of the trail that `triage show` prints."""
-    connection.execute(
-        sa.insert(audit).values(
-            at=now, who=rows.clean(who), what=what, mention_id=mention_id, action_id=action_id, detail=rows.clean(detail)
-        )
-    )
-
-
-def cancel(connection: Connection, action_id: int, now: datetime, why: str, by: str = "triage") -> bool:
-    """planned (or parked, rejected, observed by a person's word) → cancelled, with everything that waits for it."""
-    allowed = [str(s) for s in (State.PLANNED, State.PARKED, State.REJECTED, State.OBSERVED)]
-    statement = sa.update(actions).where(actions.c.id == action_id, actions.c.state.in_(allowed))
-    if (
-        connection.execute(
-            statement.values(state=str(State.CANCELLED), due_at=None, error=rows.clean(why), closed_at=now, closed_by=by)
-        ).rowcount
-        != 1
-    ):
-        return False
-    mention_id = connection.scalar(sa.select(actions.c.mention_id).where(actions.c.id == action_id))
-    add_audit(connection, now, by, "cancelled", mention_id=mention_id, action_id=action_id, detail=why)
-    subjects = [connection.scalar(sa.select(actions.c.key).where(actions.c.id == action_id))]
-    if connection.scalar(sa.select(actions.c.kind).where(actions.c.id == action_id)) == ActionKind.TASK:
-        subjects.append(connection.scalar(sa.select(mentions.c.uri).where(mentions.c.id == mention_id)))
-    for (alert_id,) in connection.execute(sa.select(alerts.c.id).where(alerts.c.subject.in_(subjects), alerts.c.closed_at.is_(None))).all():
-        close_alert(connection, now, alert_id)
-    for (waiting,) in connection.execute(sa.select(actions.c.id).where(actions.c.after_id == action_id)).all():
-        cancel(connection, waiting, now, why, by)
-    return True
-
-
-def withdraw_ticket(connection: Connection, action_id: int, now: datetime, why: str) -> None:
-    """A planned ticket loses its report. Another report of the same problem takes it over; without one it is cancelled."""
-    ticket = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
-    heirs = (
-        sa.select(actions)
-        .where(
-            actions.c.problem_id == ticket["problem_id"],
-            actions.c.kind == str(ActionKind.COMMENT),
-            actions.c.state == str(State.PLANNED),
-            actions.c.mention_id != ticket["mention_id"],
-        )
-        .order_by(actions.c.id)
-    )
-    heir = next((row for row in connection.execute(heirs).mappings().all() if row["payload"].get("what") == "report"), None)
-    if heir is None or ticket["state"] != State.PLANNED:
-        cancel(connection, action_id, now, why)
-        return
-    connection.execute(
-        sa.update(actions).where(actions.c.id == action_id).values(mention_id=heir["mention_id"], reason=heir["reason"], rule=heir["rule"])
-    )
-    connection.execute(sa.update(actions).where(actions.c.id == heir["id"]).values(after_id=None))
-    cancel(connection, heir["id"], now, "it became the ticket's own report")
-    add_audit(connection, now, "triage", "ticket passed to the next report", mention_id=heir["mention_id"], action_id=action_id, detail=why)
-
-
-def open_alerts(connection: Connection, now: datetime, wanted: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[tuple[str, str], int]:
-    """The ids of the open alerts of these names and subjects; new ones where there is none.
-
-    The values hold `severity` and `summary`, and may hold `labels` and `url`.
-    """
-    if not wanted:
-        return {}
-    new = [
-        {
-            "name": name,
-            "subject": subject,
-            "severity": alert["severity"],
-            "summary": rows.clean(alert["summary"]),
-            "data": rows.clean_json({"labels": alert.get("labels", {}), "url": alert.get("url", "")}),
-            "opened_at": now,
-        }
-        for (name, subject), alert in sorted(wanted.items())
-    ]
-    batch.add(connection, alerts, new)
-    subjects = batch.among(connection, alerts.c.subject, {subject for _, subject in wanted})
-    names = alerts.c.name.in_({name for name, _ in wanted})
-    same = sa.select(alerts.c.name, alerts.c.subject, alerts.c.id).where(names, subjects, alerts.c.closed_at.is_(None))
-    return {(name, subject): id_ for name, subject, id_ in connection.execute(same).all()}
-
-
-def close_alert(connection: Connection, now: datetime, alert_id: int) -> None:
-    """It is over: every notifier that was told is told so."""
-    connection.execute(sa.update(alerts).where(alerts.c.id == alert_id, alerts.c.closed_at.is_(None)).values(closed_at=now))
-    told = sa.update(actions).where(actions.c.alert_id == alert_id, actions.c.state.in_([str(State.DONE), str(State.PLANNED)]))
-    connection.execute(told.values(state=str(State.PLANNED), due_at=now))
-
-
-def close_task(connection: Connection, task_id: int, by: str, now: datetime) -> RowMapping:
-    """planned → done for a person's task, and the alert about it is over. Of two people one wins, the other gets a `UserError`."""
-    row = connection.execute(sa.select(actions).where(actions.c.id == task_id).with_for_update()).mappings().first()
-    if row is None or row["via"] != HUMAN:
-        raise UserError(f"there is no task {task_id}; triage queue lists the open ones")
-    if row["state"] != State.PLANNED:
-        when = f" at {row['closed_at']:%Y-%m-%d %H:%M} UTC" if row["closed_at"] else ""
-        why = f" ({row['error']})" if row["error"] else ""
-        raise UserError(f"task {task_id} is {row['state']} by {row['closed_by'] or 'triage'}{when}{why}; nothing was sent")
-    statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state == str(State.PLANNED))
-    if connection.execute(statement.values(state=str(State.DONE), closed_at=now, closed_by=by, error="")).rowcount != 1:
-        raise UserError(f"somebody else has just closed task {task_id}; nothing was sent")
-    uri = connection.scalar(sa.select(mentions.c.uri).where(mentions.c.id == row["mention_id"]))
-    raised = sa.select(alerts.c.id).where(alerts.c.subject.in_([uri, row["key"]]), alerts.c.closed_at.is_(None))
-    for (alert_id,) in connection.execute(raised).all():
-        close_alert(connection, now, alert_id)
-    return row

@@ -1,0 +1,132 @@
+"""Changes of an action's or an alert's state that happen within somebody else's transaction, and the trail of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from triage.errors import UserError
+from triage.mention import HUMAN, ActionKind, State
+from triage.store import batch, rows
+from triage.store.schema import actions, alerts, audit, mentions
+
+
+def add_audit(
+    connection: Connection,
+    now: datetime,
+    who: str,
+    what: str,
+    *,
+    mention_id: int | None = None,
+    action_id: int | None = None,
+    detail: str = "",
+) -> None:
+    """One line of the trail that `triage show` prints."""
+    connection.execute(
+        sa.insert(audit).values(
+            at=now, who=rows.clean(who), what=what, mention_id=mention_id, action_id=action_id, detail=rows.clean(detail)
+        )
+    )
+
+
+def cancel(connection: Connection, action_id: int, now: datetime, why: str, by: str = "triage") -> bool:
+    """planned (or parked, rejected, observed by a person's word) → cancelled, with everything that waits for it."""
+    allowed = [str(s) for s in (State.PLANNED, State.PARKED, State.REJECTED, State.OBSERVED)]
+    statement = sa.update(actions).where(actions.c.id == action_id, actions.c.state.in_(allowed))
+    if (
+        connection.execute(
+            statement.values(state=str(State.CANCELLED), due_at=None, error=rows.clean(why), closed_at=now, closed_by=by)
+        ).rowcount
+        != 1
+    ):
+        return False
+    mention_id = connection.scalar(sa.select(actions.c.mention_id).where(actions.c.id == action_id))
+    add_audit(connection, now, by, "cancelled", mention_id=mention_id, action_id=action_id, detail=why)
+    subjects = [connection.scalar(sa.select(actions.c.key).where(actions.c.id == action_id))]
+    if connection.scalar(sa.select(actions.c.kind).where(actions.c.id == action_id)) == ActionKind.TASK:
+        subjects.append(connection.scalar(sa.select(mentions.c.uri).where(mentions.c.id == mention_id)))
+    for (alert_id,) in connection.execute(sa.select(alerts.c.id).where(alerts.c.subject.in_(subjects), alerts.c.closed_at.is_(None))).all():
+        close_alert(connection, now, alert_id)
+    for (waiting,) in connection.execute(sa.select(actions.c.id).where(actions.c.after_id == action_id)).all():
+        cancel(connection, waiting, now, why, by)
+    return True
+
+
+def withdraw_ticket(connection: Connection, action_id: int, now: datetime, why: str) -> None:
+    """A planned ticket loses its report. Another report of the same problem takes it over; without one it is cancelled."""
+    ticket = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
+    heirs = (
+        sa.select(actions)
+        .where(
+            actions.c.problem_id == ticket["problem_id"],
+            actions.c.kind == str(ActionKind.COMMENT),
+            actions.c.state == str(State.PLANNED),
+            actions.c.mention_id != ticket["mention_id"],
+        )
+        .order_by(actions.c.id)
+    )
+    heir = next((row for row in connection.execute(heirs).mappings().all() if row["payload"].get("what") == "report"), None)
+    if heir is None or ticket["state"] != State.PLANNED:
+        cancel(connection, action_id, now, why)
+        return
+    connection.execute(
+        sa.update(actions).where(actions.c.id == action_id).values(mention_id=heir["mention_id"], reason=heir["reason"], rule=heir["rule"])
+    )
+    connection.execute(sa.update(actions).where(actions.c.id == heir["id"]).values(after_id=None))
+    cancel(connection, heir["id"], now, "it became the ticket's own report")
+    add_audit(connection, now, "triage", "ticket passed to the next report", mention_id=heir["mention_id"], action_id=action_id, detail=why)
+
+
+def open_alerts(connection: Connection, now: datetime, wanted: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[tuple[str, str], int]:
+    """The ids of the open alerts of these names and subjects; new ones where there is none.
+
+    The values hold `severity` and `summary`, and may hold `labels` and `url`.
+    """
+    if not wanted:
+        return {}
+    new = [
+        {
+            "name": name,
+            "subject": subject,
+            "severity": alert["severity"],
+            "summary": rows.clean(alert["summary"]),
+            "data": rows.clean_json({"labels": alert.get("labels", {}), "url": alert.get("url", "")}),
+            "opened_at": now,
+        }
+        for (name, subject), alert in sorted(wanted.items())
+    ]
+    batch.add(connection, alerts, new)
+    subjects = batch.among(connection, alerts.c.subject, {subject for _, subject in wanted})
+    names = alerts.c.name.in_({name for name, _ in wanted})
+    same = sa.select(alerts.c.name, alerts.c.subject, alerts.c.id).where(names, subjects, alerts.c.closed_at.is_(None))
+    return {(name, subject): id_ for name, subject, id_ in connection.execute(same).all()}
+
+
+def close_alert(connection: Connection, now: datetime, alert_id: int) -> None:
+    """It is over: every notifier that was told is told so."""
+    connection.execute(sa.update(alerts).where(alerts.c.id == alert_id, alerts.c.closed_at.is_(None)).values(closed_at=now))
+    told = sa.update(actions).where(actions.c.alert_id == alert_id, actions.c.state.in_([str(State.DONE), str(State.PLANNED)]))
+    connection.execute(told.values(state=str(State.PLANNED), due_at=now))
+
+
+def close_task(connection: Connection, task_id: int, by: str, now: datetime) -> RowMapping:
+    """planned → done for a person's task, and the alert about it is over. Of two people one wins, the other gets a `UserError`."""
+    row = connection.execute(sa.select(actions).where(actions.c.id == task_id).with_for_update()).mappings().first()
+    if row is None or row["via"] != HUMAN:
+        raise UserError(f"there is no task {task_id}; triage queue lists the open ones")
+    if row["state"] != State.PLANNED:
+        when = f" at {row['closed_at']:%Y-%m-%d %H:%M} UTC" if row["closed_at"] else ""
+        why = f" ({row['error']})" if row["error"] else ""
+        raise UserError(f"task {task_id} is {row['state']} by {row['closed_by'] or 'triage'}{when}{why}; nothing was sent")
+    statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state == str(State.PLANNED))
+    if connection.execute(statement.values(state=str(State.DONE), closed_at=now, closed_by=by, error="")).rowcount != 1:
+        raise UserError(f"somebody else has just closed task {task_id}; nothing was sent")
+    uri = connection.scalar(sa.select(mentions.c.uri).where(mentions.c.id == row["mention_id"]))
+    raised = sa.select(alerts.c.id).where(alerts.c.subject.in_([uri, row["key"]]), alerts.c.closed_at.is_(None))
+    for (alert_id,) in connection.execute(raised).all():
+        close_alert(connection, now, alert_id)
+    return row
