@@ -67,7 +67,7 @@ class Window:
     def an_hour(self, server: Server) -> float:
         """Requests an hour that the server was asked in it."""
         asked = sum(self.start <= entry["at"] < self.end and not entry["path"].startswith("/_sandbox/") for entry in server.requests)
-        return asked * 3600.0 / (self.end - self.start)
+        return float(asked) * 3600.0 / (self.end - self.start)
 
 
 def latency(folder: Path, *, count: int, seconds: float, rest: float, every: float | None) -> Iterator[Row]:
@@ -100,9 +100,8 @@ def latency(folder: Path, *, count: int, seconds: float, rest: float, every: flo
             guard.stop(service, grace=20.0)
     times = sorted(settled[uri] - at for uri, at in posted.items() if settled[uri])
     filed = len(jira.tickets)
-    tell(
-        f"  {len(times)} of {count} posts became a task or a ticket ({filed} tickets); median {times[len(times) // 2]:.1f} s, longest {times[-1]:.1f} s"
-    )
+    middle, longest = times[len(times) // 2], times[-1]
+    tell(f"  {len(times)} of {count} posts became a task or a ticket ({filed} tickets); median {middle:.1f} s, longest {longest:.1f} s")
     worst = times[max(0, -(-len(times) * 95 // 100) - 1)]
     name = "post to task or ticket, 95th percentile"
     yield Row(name, worst, "s", every or 20.0, "between two polls", f"at most {BAR_SECONDS:g} s", worst <= BAR_SECONDS)

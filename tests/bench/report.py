@@ -67,7 +67,8 @@ def machine() -> str:
     if info.exists():
         model = next((line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")), model)
     load = f"{os.getloadavg()[0]:.1f}"
-    return f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {model} ({platform.machine()}), Python {platform.python_version()}, load {load}"
+    what = f"{os.cpu_count()} cores, {model} ({platform.machine()}), Python {platform.python_version()}"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {what}, load {load}"
 
 
 def _number(value: float) -> str:

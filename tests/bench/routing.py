@@ -37,9 +37,8 @@ def embedded(folder: Path, *, count: int, messages: int, rounds: int) -> Iterato
             process(stage.app)
             ours.append(count / (time.perf_counter() - started))
             classifying.append(count / _seconds_of_classifying(stage, count))
-            tell(
-                f"  round {number + 1}: {ours[-1]:,.0f} mentions/s, {theirs[-1]:,.0f} empty tasks/s, classifier alone {classifying[-1]:,.0f}/s"
-            )
+            alone = f"classifier alone {classifying[-1]:,.0f}/s"
+            tell(f"  round {number + 1}: {ours[-1]:,.0f} mentions/s, {theirs[-1]:,.0f} empty tasks/s, {alone}")
         stage.check()
     figure, beside = median(ours), median(theirs)
     yield Row("routed, embedded (SQLite)", figure, "/s", beside, "empty tasks (socket)", BAR, figure >= TIMES * beside)

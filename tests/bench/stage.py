@@ -113,7 +113,7 @@ class Stage:
         self.app.close()
 
     def store(self, count: int, *, held: bool = False) -> list[int]:
-        """Store so many more mentions, page by page; their ids. `held` ones are due only after `let_go`, whatever a worker's sweep finds."""
+        """Store so many more mentions, page by page; their ids. `held` ones are due only after `let_go`, whatever a sweep finds."""
         made = items(count, first=self._stored)
         self._stored += count
         ids: list[int] = []
