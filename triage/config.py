@@ -95,7 +95,7 @@ class Delivery(Section):
     reread_old: Duration = Field(default=86400.0, description="How often older posts are read again.")
     poison_attempts: Whole = Field(default=2, description="A post whose worker died so many times while it was processed is quarantined.")
     claim_seconds: Duration = Field(default=120.0, description="How long a worker may hold a claim before others ask whether it is alive.")
-    batch: Whole = Field(default=256, description="How many mentions are processed together, at most.")
+    batch: Whole = Field(default=500, description="How many mentions are processed together, at most.")
     threads: Whole = Field(default=4, description="How many actions a worker carries out at once.")
 
 

@@ -33,6 +33,7 @@ PAGE = 80  # mentions; what Mastodon gives at once
 AUTHORS = 1_500
 HELD = timedelta(hours=1)
 IN_A_THREAD = 0.2  # of the mentions answer an earlier one
+NEAR = 100  # mentions; people answer what they have just read
 
 # In observe mode what is routed waits for nobody, so that the worker does not deliver while its routing is measured.
 CONFIG = """\
@@ -76,7 +77,7 @@ def items(count: int, *, first: int = 0) -> list[Item]:
         draw = random.Random(number)
         post, name = written[number % len(written)], f"writer{draw.randrange(AUTHORS)}"
         uri = f"https://bench.example/users/{name}/statuses/{number}"
-        parent = str(draw.randrange(first, number)) if number > first and draw.random() < IN_A_THREAD else None
+        parent = str(draw.randrange(max(first, number - NEAR), number)) if number > first and draw.random() < IN_A_THREAD else None
         mention = Mention(
             uri=uri,
             platform="mastodon",
