@@ -13,7 +13,7 @@ from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
 from triage.store.board import Claimed
 from triage.store.database import Database, insert
-from triage.store.moves import add_audit, cancel, close_alert, close_task
+from triage.store.moves import add_audit, cancel, close_alert, close_task, open_task
 from triage.store.schema import actions, alerts, mentions, problems, verdicts
 
 
@@ -27,17 +27,7 @@ class Desk:
     def task(self, task_id: int) -> RowMapping:
         """An open task; `UserError` when it is none, or no longer open."""
         with self._database.read() as connection:
-            return self._open_task(connection, task_id)
-
-    def _open_task(self, connection: Connection, task_id: int) -> RowMapping:
-        row = connection.execute(sa.select(actions).where(actions.c.id == task_id)).mappings().first()
-        if row is None or row["via"] != HUMAN:
-            raise UserError(f"there is no task {task_id}; triage queue lists the open ones")
-        if row["state"] != State.PLANNED:
-            when = f" at {row['closed_at']:%Y-%m-%d %H:%M} UTC" if row["closed_at"] else ""
-            why = f" ({row['error']})" if row["error"] else ""
-            raise UserError(f"task {task_id} is {row['state']} by {row['closed_by'] or 'triage'}{when}{why}; nothing was sent")
-        return row
+            return open_task(connection, task_id)
 
     def answer(self, task_id: int, parts: Sequence[str], by: str, now: datetime, *, via: str | None) -> list[int]:
         """Close the task and plan its answer, one action a post, each after the one before. Of two people one wins.

@@ -113,8 +113,8 @@ def close_alert(connection: Connection, now: datetime, alert_id: int) -> None:
     connection.execute(told.values(state=str(State.PLANNED), due_at=now))
 
 
-def close_task(connection: Connection, task_id: int, by: str, now: datetime) -> RowMapping:
-    """planned → done for a person's task, and the alert about it is over. Of two people one wins, the other gets a `UserError`."""
+def open_task(connection: Connection, task_id: int) -> RowMapping:
+    """A person's task that is open, its row locked; a `UserError` says who was first where it no longer is."""
     row = connection.execute(sa.select(actions).where(actions.c.id == task_id).with_for_update()).mappings().first()
     if row is None or row["via"] != HUMAN:
         raise UserError(f"there is no task {task_id}; triage queue lists the open ones")
@@ -122,6 +122,12 @@ def close_task(connection: Connection, task_id: int, by: str, now: datetime) -> 
         when = f" at {row['closed_at']:%Y-%m-%d %H:%M} UTC" if row["closed_at"] else ""
         why = f" ({row['error']})" if row["error"] else ""
         raise UserError(f"task {task_id} is {row['state']} by {row['closed_by'] or 'triage'}{when}{why}; nothing was sent")
+    return row
+
+
+def close_task(connection: Connection, task_id: int, by: str, now: datetime) -> RowMapping:
+    """planned → done for a person's task, and the alert about it is over. Of two people one wins, the other gets a `UserError`."""
+    row = open_task(connection, task_id)
     statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state == str(State.PLANNED))
     if connection.execute(statement.values(state=str(State.DONE), closed_at=now, closed_by=by, error="")).rowcount != 1:
         raise UserError(f"somebody else has just closed task {task_id}; nothing was sent")
