@@ -228,7 +228,10 @@ def _summary(app: Any, world: Mapping[str, Any], config: Any) -> None:
     click.echo("\n" + _bold("What happened"))
     labels = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(now["mentions"]["labels"].items()))
     click.echo(f"  {now['mentions']['stored']} posts were fetched and judged: {labels}.")
-    click.echo(f"  Every thread with a sure bug report has one ticket: {tickets} tickets. Later reports in a thread became comments on it.")
+    click.echo(
+        f"  Every thread with a sure bug report has one ticket: {tickets} tickets. "
+        f"Sure later reports in a thread became comments on it: {counts.get('comment', {}).get('done', 0)}."
+    )
     click.echo(
         f"  {now['open_tasks']} items wait for a person; whatever was unsure, private or angry is among them. "
         "The rest is archived, reviewable."
