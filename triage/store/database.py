@@ -17,7 +17,7 @@ from triage.errors import StoreError
 
 BUSY_SECONDS = 10.0
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0001"  # the newest migration; known here so that an up-to-date store opens without loading alembic
+HEAD = "0002"  # the newest migration; known here so that an up-to-date store opens without loading alembic
 _MIGRATION_LOCK = 0x7472696167  # any number that nobody else uses: PostgreSQL's advisory lock while migrating
 
 

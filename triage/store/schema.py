@@ -79,6 +79,10 @@ accounts = sa.Table(
     sa.Column("last_error", sa.Text, nullable=False, server_default=""),
     sa.Column("held_back", sa.Integer),
     sa.Column("late_found", sa.Integer, nullable=False, server_default="0"),
+    # What the far side last said of its limit: how many requests it allows, how many are left, and until when.
+    sa.Column("budget_limit", sa.Integer),
+    sa.Column("budget_left", sa.Integer),
+    sa.Column("budget_reset_at", Utc),
 )
 
 mentions = sa.Table(
@@ -230,6 +234,7 @@ actions = sa.Table(
     sa.Column("error", sa.Text, nullable=False, server_default=""),
     sa.Column("closed_at", Utc),
     sa.Column("closed_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("marker", sa.Text),  # what it carried when it was first sent, whatever the install's secret is now
 )
 sa.Index(
     "ix_actions_due",

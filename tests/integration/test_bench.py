@@ -1,0 +1,52 @@
+"""`make bench` runs: every measurement works on a small scale and prints its rows. How fast anything is is not asked here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROWS = {
+    "embedded": ["routed, embedded (SQLite)", "routed, embedded, beside the classifier"],
+    "celery": ["routed, Celery (Redis, PostgreSQL)"],
+    "fetch": ["fetched and parsed", "fetched and parsed, without the server's time"],
+    "latency": [
+        "post to task or ticket, 95th percentile",
+        "requests to Mastodon an hour, at rest",
+        "requests to Mastodon an hour, while posts come",
+        "requests to Jira an hour, at rest",
+        "requests to Jira an hour, while posts come",
+    ],
+    "memory": ["memory of a warm worker"],
+    "help": ["triage --help"],
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_each_measurement_prints_its_rows(name: str) -> None:
+    """A quick run of it ends well, and each of its rows holds a figure."""
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", name]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    head, _, *rows = ran.stdout.partition("\n\n")[2].splitlines()
+    assert head.split() == ["what", "figure", "beside", "ratio", "bar", "met"]
+    assert [row.partition("  ")[0] for row in rows] == ROWS[name]
+    figures = [row[head.index("figure") :].split()[0] for row in rows]
+    assert all(float(figure.replace(",", "")) >= 0 for figure in figures)
+
+
+def test_every_measurement_is_tried_here() -> None:
+    """A new one needs its rows in this file."""
+    from tests.bench.__main__ import measures
+
+    assert list(ROWS) == list(measures(quick=True)) == list(measures(quick=False))
+
+
+def test_an_unknown_name_is_refused() -> None:
+    """The message tells the names that there are."""
+    ran = subprocess.run([sys.executable, "-m", "tests.bench", "--only", "speed"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert "embedded" in ran.stderr
