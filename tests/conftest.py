@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from triage import logs
 
 logs.setup("warning")  # what a test prints when it fails is read by people
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 pytest_plugins = ["tests.fixtures_sandbox", "tests.fixtures_services"]
 

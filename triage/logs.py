@@ -25,11 +25,16 @@ def _plain(value: Any) -> Any:
     return _plain(str(value))
 
 
+def _quoted(line: str) -> str:
+    """A line of a traceback, marked as one: an error's text can hold line ends, and must not look like an event of its own."""
+    return f"  | {' ' * (len(line) - len(line.lstrip()))}{_plain(line)}"
+
+
 def _harmless(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The processor that cleans every field. A traceback keeps its lines, masked."""
+    """The processor that cleans every field. A traceback keeps its lines."""
     for key, value in event.items():
         if key == "exception":
-            event[key] = "\n".join(_plain(line) for line in str(value).splitlines())
+            event[key] = "\n".join(map(_quoted, str(value).splitlines()))
         else:
             event[key] = _plain(value)
     return event

@@ -36,7 +36,8 @@ _INVISIBLE = regex.compile(
 _JOINERS = regex.compile(r"[\u200C\u200D\uFE0F]")
 _LINE_ENDS = regex.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 _MARKS = regex.compile(rf"(\p{{M}}{{{MOST_MARKS}}})\p{{M}}+")
-_GRAPHEME = regex.compile(r"\X")
+# Flags by themselves: for each half of one, \X counts all halves before it, and a post of flags took minutes.
+_GRAPHEME = regex.compile(r"\p{RI}{2}[\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}]*+|\X")
 _WORD = regex.compile(r"\S+\s*")
 _URL = regex.compile(r"(?i)https?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]}]")
 _PUBLIC_HOST = regex.compile(r"(?i)https?://(?:[^\s/@]*@)?(?:[\p{L}\p{N}-]+\.)+\p{L}{2,}(?::\d+)?(?:[/?#]|$)")

@@ -6,6 +6,7 @@ ignore a parameter, take it as inclusive, or no longer have the post that an id 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from triage.platforms.mastodon_wire import NO_ID, digest, raw_of
 
 OVERLAP = 20  # entries read again at each poll: an id that was given out first may be committed last, and posts are edited
 LEAST_PAGE = 20  # every server gives that many when it has them, so a shorter page is the last one
+SANE_ID = re.compile(r"[!-~]{1,100}")  # digits or a ULID; half a surrogate pair could not even be written down
 PAGE = 80  # what we ask for; most servers give 40, some 80
 
 
@@ -31,13 +33,19 @@ class Entry:
     def of(cls, payload: Any) -> Entry:
         """From a status or a notification, however broken."""
         given = payload.get("id") if isinstance(payload, dict) else None
-        if isinstance(given, bool) or not isinstance(given, str | int) or not str(given).strip():
+        if isinstance(given, bool) or not isinstance(given, str | int) or not SANE_ID.fullmatch(str(given)):
             name = digest(raw_of(payload))
             return cls(name, name, payload)
         status = payload.get("status") if isinstance(payload.get("status"), dict) else payload
         edited = status.get("edited_at")
+        is_edited = isinstance(edited, str) and SANE_ID.fullmatch(edited) is not None
         moment = payload.get("created_at", payload.get("latest_page_notification_at"))
-        return cls(str(given), f"{given} {edited}" if isinstance(edited, str) else str(given), payload, moment_of(moment))
+        return cls(
+            str(given),
+            f"{given} {edited}" if is_edited else str(given),
+            payload,
+            moment_of(moment),
+        )
 
     @property
     def has_id(self) -> bool:

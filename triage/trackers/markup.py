@@ -86,12 +86,11 @@ def units(text: str) -> int:
 
 def cut(text: str, room: int) -> str:
     """At most `room` UTF-16 units of `text`, shortened between graphemes."""
-    if units(text) <= room:
+    encoded = text.encode("utf-16-le", "surrogatepass")
+    if len(encoded) // 2 <= room:
         return text
-    limit = room
-    while units(short := shorten(text, limit)) > room:
-        limit -= max(1, (units(short) - room) // 2)
-    return short
+    fits = encoded[: 2 * room].decode("utf-16-le", "surrogatepass")
+    return shorten(text, len(fits) if text.startswith(fits) else len(fits) - 1)  # the last one may be half an emoji
 
 
 def web_address(url: str) -> str | None:
