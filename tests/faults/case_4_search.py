@@ -46,7 +46,7 @@ def _label(ground: Ground) -> None:
         on.watching()
         bugs = post_bugs(rig, 6)
         on.until(lambda: any("dropped the labels" in alert["annotations"]["summary"] for alert in rig.receiver.alerts), "the word about it")
-        on.kept()
+        on.kept(ignore=lambda one: one.endswith("is still doubt"))  # a tracker that rests is not looked into
         made = len(rig.jira.tickets)
         assert 1 <= made <= 2, f"{made} tickets without a label"
         assert [row for row in on.actions("planned") if row["kind"] == "ticket"]
