@@ -47,7 +47,7 @@ def _in_the_call(ground: Ground) -> None:
         on.watching()
         fault = server.faults.add(kind="slow:0.6", method="POST", path=f"{path}$")
         _post(on)
-        on.until(lambda: bool(on.answer()) or fault.hits > 0, f"a call to {path}")
+        on.answer_until(lambda: fault.hits > 0, f"a call to {path}")
         owner.signal(signal.SIGSTOP)
         assert owner.stopped(10.0)
         _go_on_after(on, owner, LONG)
@@ -93,7 +93,13 @@ def _nothing_parked(on: Scene) -> None:
 
 
 CASES = (
-    Case("stop-after-intent", 2, "SIGSTOP between the intent and the call, then SIGCONT, on both sides of the 2 s limit", _at("after_intent")),
-    Case("stop-after-send", 2, "SIGSTOP between the far side's accept and our commit, then SIGCONT", _at("after_send")),
-    Case("stop-in-the-call", 2, "SIGSTOP between the request and its answer, then SIGCONT", _in_the_call),
+    Case(
+        "stop-after-intent",
+        2,
+        "SIGSTOP between the intent and the call, then SIGCONT, on both sides of the 2 s limit",
+        _at("after_intent"),
+        long=10,
+    ),
+    Case("stop-after-send", 2, "SIGSTOP between the far side's accept and our commit, then SIGCONT", _at("after_send"), long=10),
+    Case("stop-in-the-call", 2, "SIGSTOP between the request and its answer, then SIGCONT", _in_the_call, long=10),
 )

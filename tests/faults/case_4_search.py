@@ -64,6 +64,6 @@ def _label(ground: Ground) -> None:
 
 
 CASES = (
-    Case("search-lag", 4, "a search index that is 0, 1 and 5 settle times behind, and one that never shows anything", _lag),
-    Case("label-dropped", 4, "a Jira that drops the marker's label", _label),
+    Case("search-lag", 4, "a search index that is 0, 1 and 5 settle times behind, and one that never shows anything", _lag, long=10),
+    Case("label-dropped", 4, "a Jira that drops the marker's label", _label, long=10),
 )

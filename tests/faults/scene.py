@@ -71,7 +71,9 @@ class Scene:
     def answer(self) -> None:
         """Somebody answers every question that waits, and leaves the sending to the workers."""
         tasks = [
-            str(row["id"]) for row in self.actions("planned") if row["kind"] == "task" and row["rule"] == "question" and not row["closed_at"]
+            str(row["id"])
+            for row in self.actions("planned")
+            if row["kind"] == "task" and row["rule"] == "question" and not row["closed_at"]
         ]
         if not tasks:
             return
@@ -105,6 +107,15 @@ class Scene:
         while not what():
             assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {name}; {self.tail()}"
             time.sleep(TICK_SECONDS)
+
+    def answer_until(self, what: Callable[[], bool], name: str) -> None:
+        """The same, while somebody answers whatever question turns up."""
+
+        def asked() -> bool:
+            self.answer()
+            return what()
+
+        self.until(asked, name)
 
     def violations(self) -> list[str]:
         """The broken promises, as things stand."""
@@ -167,9 +178,7 @@ ALARMS = ("alarm: I see the numbers of strangers", "alarm, my data went away")
 
 def post_bugs(rig: Rig, count: int, *, first: int = 0) -> list[dict[str, Any]]:
     """So many reports, each a thread of its own."""
-    return [
-        rig.mastodon.post(f"author{n % 7}@else.example", f"{BUGS[n % len(BUGS)]}, case {n}") for n in range(first, first + count)
-    ]
+    return [rig.mastodon.post(f"author{n % 7}@else.example", f"{BUGS[n % len(BUGS)]}, case {n}") for n in range(first, first + count)]
 
 
 def post_questions(rig: Rig, count: int) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -112,16 +112,16 @@ class Zygote:
                 raise AssertionError(f"the zygote did not start:\n{self.log.read_text()}") from None
         self._children: dict[int, Forked] = {}
         self._rest = b""
-        self._answer: int | None = None
+        self._forked: list[int] = []
 
     def fork(self, job: Sequence[str], env: Mapping[str, str], log: Path) -> Forked:
         """Start a child. `job` is `["sweep"]`, `["triage", ARGUMENTS…]` or `["answer", TEXT, TASKS…]`."""
         order = {"job": list(job), "env": dict(env), "log": str(log)}
-        self._answer = None
         self._there.sendall(json.dumps(order).encode() + b"\n")
-        while self._answer is None:
+        while not self._forked:
             self.pump(START_SECONDS)
-        child = self._children[self._answer] = Forked(self, self._answer, log)
+        pid = self._forked.pop()
+        child = self._children[pid] = Forked(self, pid, log)
         return child
 
     def pump(self, seconds: float = 0.0) -> None:
@@ -136,7 +136,7 @@ class Zygote:
         for line in lines:
             said = json.loads(line)
             if "forked" in said:
-                self._answer = said["forked"]
+                self._forked.append(said["forked"])
             elif said["pid"] in self._children:
                 child = self._children[said["pid"]]
                 child.is_stopped = said["stopped"]
@@ -228,7 +228,8 @@ def _become(order: Mapping[str, Any]) -> None:
         os.chdir(os.environ["HOME"])
         _scale()
         what, *arguments = order["job"]
-        code = {"sweep": _sweep, "triage": _command, "answer": _answer}[what](*arguments)
+        jobs: dict[str, Callable[..., int]] = {"sweep": _sweep, "triage": _command, "answer": _answer}
+        code = jobs[what](*arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -319,7 +320,7 @@ def _import_everything() -> None:
     def again(folder: Path, thresholds: Mapping[str, float] | None = None) -> Classifier:
         return load(folder, thresholds) if thresholds else kept(folder)
 
-    Classifier.load = again  # type: ignore[method-assign,assignment]
+    Classifier.load = again  # type: ignore[method-assign]
     gc.collect()
     gc.freeze()
 
