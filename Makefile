@@ -48,6 +48,9 @@ lint: $(DEV_STAMP)
 bench: $(DEV_STAMP)
 	@$(BIN)/python -m tests.bench
 
+faults: $(DEV_STAMP)
+	@$(BIN)/python -m tests.faults --write
+
 evaluate: $(RUN_STAMP)
 	@$(BIN)/triage evaluate $(if $(DATA),--data $(DATA))
 
@@ -58,4 +61,4 @@ lock:
 	@sh requirements/lock.sh --upgrade
 
 clean:
-	rm -rf $(VENV) .state .demo dist build
+	rm -rf $(VENV) .state .demo .faults dist build

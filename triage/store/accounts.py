@@ -73,6 +73,10 @@ class Accounts:
     def unpause(self, now: datetime) -> None:
         """Forget all pauses, as a restart with a new token wants it."""
         with self._database.write() as connection:
+            # A look that the pause put off. One that waits for its own time keeps it: an early look proves nothing.
+            until = sa.select(accounts.c.paused_until).where(accounts.c.name == actions.c.via).scalar_subquery()
+            looks = sa.update(actions).where(actions.c.state == str(State.DOUBT), actions.c.due_at == until)
+            connection.execute(looks.values(due_at=now))
             connection.execute(sa.update(accounts).where(accounts.c.paused_until.is_not(None)).values(**WELL))
             freed = sa.update(actions).where(
                 actions.c.state == str(State.PLANNED),
