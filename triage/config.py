@@ -99,7 +99,7 @@ class Delivery(Section):
     threads: Whole = Field(default=4, description="How many actions a worker carries out at once.")
     hang: Duration = Field(
         default=120.0,
-        description="A process of `triage up` that gives no sign of life for so long is replaced. Longer than any call, which may take 30s.",
+        description="A process of `triage up` that gives no sign of life for so long is replaced. Make it longer than any call (30s).",
     )
 
 

@@ -42,8 +42,8 @@ class Child:
     """A process to keep running.
 
     `env` is its whole environment (None: ours). `heartbeat` is a file that it touches while it lives, `answers` asks it
-    for a sign of life; a child with neither is never taken for hung. `ready` tells that it does its work; the children after it are started then. A child
-    without it is ready when it has started.
+    for a sign of life; a child with neither is never taken for hung. `ready` tells that it does its work; the children
+    after it are started then. A child without it is ready when it has started.
     """
 
     name: str
@@ -120,7 +120,7 @@ class _Kept:
         return Seen(silent=now - self.beat_at if watched else None, starting=not self.beats, asked=asked)
 
     def listen(self, now: float, every: float) -> None:
-        """Note a sign of life; ask for one `every` seconds. Of a heartbeat its change counts, not its age: clocks are set, machines sleep."""
+        """Note a sign of life; ask for one `every` seconds. A heartbeat's change counts, not its age: clocks are set."""
         if self.child.answers is not None and now - self.questioned_at >= every:
             self.questioned_at = now
             if self.child.answers():
