@@ -97,6 +97,10 @@ class Delivery(Section):
     claim_seconds: Duration = Field(default=120.0, description="How long a worker may hold a claim before others ask whether it is alive.")
     batch: Whole = Field(default=500, description="How many mentions are processed together, at most.")
     threads: Whole = Field(default=4, description="How many actions a worker carries out at once.")
+    hang: Duration = Field(
+        default=120.0,
+        description="A process of `triage up` that gives no sign of life for so long is replaced. Make it longer than any call (30s).",
+    )
 
 
 class Web(Section):

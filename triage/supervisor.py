@@ -26,6 +26,7 @@ from triage.guard import Guard
 
 GRACE_SECONDS = 10.0
 HANG_SECONDS = 120.0  # several times the longest call of a worker, which has a deadline of 30 s
+FIRST_SIGN_SECONDS = 120.0  # a worker that starts imports scikit-learn and loads its model, on a machine that may be busy
 READY_SECONDS = 15.0  # how long the next child waits for the one before it, the first time
 BACK_SECONDS = 5.0  # a child that was down is back when it has run for this long
 STEADY_SECONDS = 60.0  # and after this long its failures are forgotten
@@ -40,15 +41,16 @@ log = logging.getLogger("triage.supervisor")
 class Child:
     """A process to keep running.
 
-    `env` is its whole environment (None: ours). `heartbeat` is a file that it touches while it lives; a child without
-    one is never taken for hung. `ready` tells that it does its work; the children after it are started then. A child
-    without it is ready when it has started.
+    `env` is its whole environment (None: ours). `heartbeat` is a file that it touches while it lives, `answers` asks it
+    for a sign of life; a child with neither is never taken for hung. `ready` tells that it does its work; the children
+    after it are started then. A child without it is ready when it has started.
     """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] | None = None
     heartbeat: Path | None = None
+    answers: Callable[[], bool] | None = None
     ready: Callable[[], bool] | None = None
 
 
@@ -65,12 +67,13 @@ class Do(StrEnum):
 class Seen:
     """What was seen of a child. All in seconds, and None for what is not the case.
 
-    `start_in` is the time until it may be started (a child that is down), `silent` since its last sign of life,
-    `asked` since it was asked to end.
+    `start_in` is the time until it may be started (a child that is down), `silent` since its last sign of life, or since
+    its start when it gave none yet (`starting`), `asked` since it was asked to end.
     """
 
     start_in: float | None = None
     silent: float | None = None
+    starting: bool = False
     asked: float | None = None
 
 
@@ -80,8 +83,9 @@ def decide(seen: Seen, grace: float, hang: float) -> tuple[Do, str]:
         return (Do.START, "it is due") if seen.start_in <= 0 else (Do.NOTHING, "it waits before it is started again")
     if seen.asked is not None:
         return (Do.KILL, f"it did not end within {grace:g} s") if seen.asked > grace else (Do.NOTHING, "it is ending")
-    if seen.silent is not None and seen.silent > hang:
-        return Do.ASK, f"no sign of life for {hang:g} s"
+    patience = max(hang, FIRST_SIGN_SECONDS) if seen.starting else hang
+    if seen.silent is not None and seen.silent > patience:
+        return Do.ASK, f"no sign of life for {patience:g} s"
     return Do.NOTHING, "it runs"
 
 
@@ -101,6 +105,8 @@ class _Kept:
     start_at: float = 0.0
     beat: int | None = None
     beat_at: float = 0.0
+    beats: bool = False
+    questioned_at: float = 0.0
     asked_at: float | None = None
     failures: int = 0
     down: bool = False
@@ -109,11 +115,16 @@ class _Kept:
     def seen(self, now: float) -> Seen:
         if self.process is None:
             return Seen(start_in=self.start_at - now)
-        silent = now - self.beat_at if self.child.heartbeat is not None else None
-        return Seen(silent=silent, asked=None if self.asked_at is None else now - self.asked_at)
+        watched = self.child.heartbeat is not None or self.child.answers is not None
+        asked = None if self.asked_at is None else now - self.asked_at
+        return Seen(silent=now - self.beat_at if watched else None, starting=not self.beats, asked=asked)
 
-    def listen(self, now: float) -> None:
-        """Note the heartbeat. Its change counts, not its age: clocks are set and machines sleep."""
+    def listen(self, now: float, every: float) -> None:
+        """Note a sign of life; ask for one `every` seconds. A heartbeat's change counts, not its age: clocks are set."""
+        if self.child.answers is not None and now - self.questioned_at >= every:
+            self.questioned_at = now
+            if self.child.answers():
+                self.beat_at, self.beats = now, True
         if self.child.heartbeat is None:
             return
         try:
@@ -121,7 +132,7 @@ class _Kept:
         except OSError:
             return
         if beat != self.beat:
-            self.beat, self.beat_at = beat, now
+            self.beat, self.beat_at, self.beats = beat, now, True
 
     def others_may_start(self, now: float) -> bool:
         return self.ready or (self.first_started is not None and now - self.first_started > READY_SECONDS)
@@ -180,7 +191,7 @@ class Supervisor:
         if process is not None and process.poll() is not None:
             self._note_exit(kept, _how(guard.forget(process)), now)
             return
-        kept.listen(now)
+        kept.listen(now, self.hang_seconds / 8)
         do, why = decide(kept.seen(now), self.grace, self.hang_seconds)
         if do is Do.START and may_start:
             self._start(kept, guard, now)
@@ -196,7 +207,7 @@ class Supervisor:
     def _start(self, kept: _Kept, guard: Guard, now: float) -> None:
         kept.first_started = now if kept.first_started is None else kept.first_started
         kept.started = kept.beat_at = now
-        kept.asked_at = None
+        kept.asked_at, kept.beats = None, False
         try:
             kept.process = guard.start(kept.child.argv, env=kept.child.env)
         except OSError as error:  # no memory or no process left: it may be better in a while

@@ -8,6 +8,7 @@ a ring that fails is forgotten.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import warnings
@@ -22,12 +23,12 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 from celery.platforms import SecurityWarning
-from kombu.exceptions import KombuError
 
 from triage import config as configuration
-from triage import logs
+from triage import doorbell, logs
 from triage.app import App
 from triage.errors import UserError
+from triage.heartbeat import beat
 from triage.pipeline import deliver as delivering
 from triage.pipeline import intake, judge, sweep
 from triage.store.inbox import Due
@@ -38,9 +39,9 @@ log = structlog.get_logger()
 warnings.filterwarnings("ignore", category=SecurityWarning)
 
 TICK_SECONDS = 2.0
+TICK_AT_MOST = 0.25  # so often one process looks when it is rung; a flood of rings must not become a flood of queries
 RING_BATCH = 50
 QUIET_SECONDS = 10.0  # after a ring that failed, don't try the bell again for so long
-HEARTBEAT = "TRIAGE_HEARTBEAT"
 
 
 @cache
@@ -50,30 +51,42 @@ def current() -> App:
     return App(configuration.load(Path(path) if path else None), role="worker")
 
 
-def _broker_url() -> str:
-    """REDIS_URL, else the config's broker; a config that can't be read is said when the worker starts."""
-    if os.environ.get("REDIS_URL"):
-        return os.environ["REDIS_URL"]
+def _broker() -> tuple[str, str]:
+    """REDIS_URL, else the config's broker, and the queue's name; a config that can't be read is said when the worker starts."""
     path = os.environ.get("TRIAGE_CONFIG")
+    named, site = None, ""
     try:
-        named = configuration.load(Path(path) if path else None).broker
+        config = configuration.load(Path(path) if path else None)
+        named, site = config.broker, config.site
     except UserError:
-        named = None
-    return named or "redis://127.0.0.1:6379/0"
+        pass
+    # A Redis may be shared, with another install of ours too: each site has a queue of its own.
+    return os.environ.get("REDIS_URL") or named or "redis://127.0.0.1:6379/0", f"triage.{site}" if site else "triage"
 
 
+doorbell.listen_well()
+URL, QUEUE = _broker()
 app = Celery("triage")
 app.conf.update(
-    broker_url=_broker_url(),
+    broker_url=URL,
     broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,  # for ever: after the default of 100, about an hour, the worker would end
+    broker_channel_error_retry=True,  # a Redis that became read-only would end the worker
     broker_connection_timeout=2,
-    broker_transport_options={"visibility_timeout": 300, "socket_connect_timeout": 2, "socket_timeout": 5, "socket_keepalive": True},
+    broker_transport_options={
+        "visibility_timeout": 300,
+        "socket_connect_timeout": 2,
+        "socket_timeout": 5,
+        "socket_keepalive": True,
+        # By default these are shared with every other Celery app of the same Redis, and our time-out would repeat their tasks.
+        **{f"{name}_key": f"{QUEUE}.{name}" for name in ("unacked", "unacked_index", "unacked_mutex")},
+    },
     task_serializer="json",
     accept_content=["json"],
     result_backend=None,
     task_ignore_result=True,
     task_acks_late=False,  # with Celery 5.7.0 a busy worker that lost Redis exited; the sweep finds what was lost
-    task_default_queue="triage",
+    task_default_queue=QUEUE,
     task_create_missing_queues=False,
     worker_pool="threads",  # forked children would share the locks by which an owner is known to be alive
     worker_concurrency=4,
@@ -83,8 +96,10 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_enable_remote_control=False,
     worker_send_task_events=False,
-    beat_scheduler="celery.beat:Scheduler",  # the default one keeps a pickled file
-    beat_schedule={"tick": {"task": "triage.tick", "schedule": TICK_SECONDS, "args": [[]], "options": {"expires": TICK_SECONDS * 2}}},
+    beat_scheduler="triage.doorbell:Ringer",
+    beat_schedule={
+        "tick": {"task": "triage.tick", "schedule": TICK_SECONDS, "args": [[]], "options": {"expires": TICK_SECONDS * 2, "retry": False}}
+    },
 )
 
 
@@ -101,7 +116,7 @@ class _Bell:
                 return
             try:
                 task.apply_async(args=[list(ids[start : start + batch])], retry=False, expires=120)
-            except (KombuError, OSError, ConnectionError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever the broker has, the work that was done stands
                 self._quiet_until = time.monotonic() + QUIET_SECONDS
                 log.debug("nobody heard the bell", why=str(error))
 
@@ -142,9 +157,17 @@ def reconcile(ids: list[int]) -> None:
     delivering.reconcile(current(), _numbers(ids))
 
 
+_ticked_at = -TICK_AT_MOST
+
+
 @app.task(name="triage.tick")  # type: ignore[untyped-decorator]
 def tick(ids: list[int]) -> None:
     """The beat: ring for everything that is due."""
+    global _ticked_at
+    now = time.monotonic()
+    if now - _ticked_at < TICK_AT_MOST:
+        return
+    _ticked_at = now
     ring_due(sweep.due(current()))
 
 
@@ -198,7 +221,7 @@ def _start_sweep(conf: Any = None, **_: Any) -> None:
         raise SystemExit(f"triage: the worker runs its own sweep in threads; start it with --pool threads, not {conf.worker_pool}")
     with _or_end():
         parts = ready()
-    Thread(target=run_sweep, args=(parts, _stop), name="sweep", daemon=True).start()
+    Thread(target=_sweep_or_end, args=(parts, _stop), name="sweep", daemon=True).start()
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -227,13 +250,18 @@ def run_sweep(parts: App, stop: Event) -> None:
         if parts.platform(name).manifest.streams:
             Thread(target=_follow, args=(parts, name, stop), name=f"stream {name}", daemon=True).start()
     delivery = parts.config.delivery
-    heartbeat = os.environ.get(HEARTBEAT)
-    beat = Path(heartbeat).touch if heartbeat else _no_beat
     sweep.Sweeper(parts, every=delivery.sweep, threads=max(delivery.threads, 8), beat=beat).run(stop)
 
 
-def _no_beat() -> None:
-    """Nobody watches this worker."""
+def _sweep_or_end(parts: App, stop: Event) -> None:
+    """Without its sweep a worker is no worker: whoever keeps it running starts it again."""
+    try:
+        run_sweep(parts, stop)
+    except BaseException:
+        log.exception("the sweep has died")
+    if not stop.is_set():
+        log.error("this worker ends, since it does not sweep any more")
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _follow(parts: App, name: str, stop: Event) -> None:

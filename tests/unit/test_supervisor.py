@@ -28,6 +28,7 @@ from triage import supervisor
 logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.INFO)
 told = json.loads(sys.argv[1])
 supervisor.BACK_SECONDS = 0.3
+supervisor.FIRST_SIGN_SECONDS = 1.0
 def child(name, code, heartbeat=None, ready=None):
     argv = [sys.executable, "-c", code, name]
     return supervisor.Child(name, argv, heartbeat=heartbeat and Path(heartbeat), ready=ready and Path(ready).exists)
@@ -244,6 +245,7 @@ def test_stop_ends_it_from_a_thread(tmp_path: Path) -> None:
         (Seen(), Do.NOTHING),
         (Seen(silent=119.0), Do.NOTHING),
         (Seen(silent=121.0), Do.ASK),
+        (Seen(silent=121.0, starting=True), Do.ASK),
         (Seen(silent=200.0, asked=9.0), Do.NOTHING),
         (Seen(silent=200.0, asked=11.0), Do.KILL),
     ],
@@ -252,6 +254,12 @@ def test_what_to_do_follows_from_what_was_seen(seen: Seen, do: Do) -> None:
     """Each decision comes with its reason in words."""
     assert decide(seen, grace=10.0, hang=120.0)[0] is do
     assert decide(seen, grace=10.0, hang=120.0)[1]
+
+
+def test_a_child_that_starts_has_time_for_its_first_sign() -> None:
+    """However soon a hang is to be noticed, a worker that still loads its model is left alone."""
+    assert decide(Seen(silent=60.0, starting=True), grace=10.0, hang=2.0)[0] is Do.NOTHING
+    assert decide(Seen(silent=60.0), grace=10.0, hang=2.0)[0] is Do.ASK
 
 
 @given(st.integers(min_value=0, max_value=10_000))

@@ -34,7 +34,7 @@ def up() -> None:
         check_model(config)
         served = None if config.broker else broker.command(config.folder)
         try:
-            code = Supervisor(children(config, served)).run()
+            code = Supervisor(children(config, served), hang_seconds=config.delivery.hang).run()
         finally:
             if served is not None:
                 broker.clean(served)
@@ -44,23 +44,23 @@ def up() -> None:
 def children(config: Config, served: object | None) -> list[Child]:
     """The processes of one machine. `served` is the embedded broker, None where REDIS_URL names another."""
     from triage.broker import Broker
+    from triage.heartbeat import HEARTBEAT
     from triage.supervisor import Child
 
     config.folder.mkdir(parents=True, exist_ok=True)
-    beat = config.folder / "worker.heartbeat"
-    beat.unlink(missing_ok=True)
     env = dict(os.environ)
     found: list[Child] = []
     if isinstance(served, Broker):
-        found.append(Child("broker", served.argv, ready=served.answers))
+        found.append(Child("broker", served.argv, answers=served.answers, ready=served.answers))
         env["REDIS_URL"] = served.url
     elif config.broker:
         env.setdefault("REDIS_URL", config.broker)
-    me = [sys.executable, "-m", "triage"]
-    worker = env | {"TRIAGE_HEARTBEAT": str(beat), "TRIAGE_PROCESS": "worker"}
-    found.append(Child("worker", [*me, "worker"], env=worker, heartbeat=beat, ready=beat.exists))
-    found.append(Child("beat", [*me, "beat"], env=env | {"TRIAGE_PROCESS": "beat"}))
-    found.append(Child("web", [*me, "web"], env=env | {"TRIAGE_PROCESS": "web"}))
+    for name in ("worker", "beat", "web"):
+        beat = config.folder / f"{name}.heartbeat"
+        beat.unlink(missing_ok=True)
+        ours = env | {HEARTBEAT: str(beat), "TRIAGE_PROCESS": name}
+        ready = beat.exists if name == "worker" else None
+        found.append(Child(name, [sys.executable, "-m", "triage", name], env=ours, heartbeat=beat, ready=ready))
     return found
 
 
@@ -129,12 +129,26 @@ def web(host: str | None, port: int | None) -> None:
     """Serve /metrics and /healthz."""
     import uvicorn
 
+    from triage.heartbeat import beat
     from triage.web import create
+
+    async def alive() -> None:
+        beat()
 
     with opened("web") as app:
         host, port = host or app.config.web.host, app.config.web.port if port is None else port
         check_port(host, port)
-        uvicorn.run(create(app), host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+        beat()
+        uvicorn.run(
+            create(app),
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            callback_notify=alive,
+            timeout_notify=1,
+        )
 
 
 @click.command()

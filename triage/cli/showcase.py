@@ -77,7 +77,7 @@ def show(folder: Path, seconds: float, *, exit_when_done: bool) -> int:
 
         config = load_config()
         served = broker.command(config.folder)
-        supervisor = Supervisor(children(config, served))
+        supervisor = Supervisor(children(config, served), hang_seconds=config.delivery.hang)
         stop = Event()
         narrator = Thread(target=_narrate, args=(supervisor, world, config, seconds, stop, exit_when_done), daemon=True)
         narrator.start()

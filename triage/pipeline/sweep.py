@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 LIMIT = 500
 UPKEEP_EVERY = timedelta(minutes=1)
+BEAT_SECONDS = 1.0
 
 Job = Callable[[], int]
 
@@ -97,8 +98,13 @@ class Sweeper:
         """Sweep until `stop` is set; what is under way is then finished."""
         while not stop.is_set():
             safely("sweep", self._tick)
-            self._beat()
-            stop.wait(self._every)
+            hit("after_sweep")
+            left = self._every
+            while True:  # a sweep may be rare, the sign of life is not
+                self._beat()
+                if stop.wait(min(left, BEAT_SECONDS)) or left <= BEAT_SECONDS:
+                    break
+                left -= BEAT_SECONDS
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _tick(self) -> int:
