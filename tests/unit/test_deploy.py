@@ -26,6 +26,7 @@ from tests.shared import ROOT
 from triage import config, guard, remote, supervisor
 from triage.cli import cli
 from triage.config import Web
+from triage.errors import ConfigError
 
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((ROOT / "triage" / "ops" / "systemd").iterdir())
@@ -62,7 +63,7 @@ def test_the_checks_themselves_can_fail() -> None:
     for words in (["wrok"], ["web", "--prot", "1"], ["run"], ["retry", "x"]):
         with pytest.raises((AssertionError, click.UsageError)):
             parses(words)
-    with pytest.raises((AssertionError, config.ConfigError)):
+    with pytest.raises((AssertionError, ConfigError)):
         known({"TRIAGE_WEB__PROT": "1"})
     with pytest.raises(AssertionError):
         known({"TRIAGE_STAET": "/x"})
