@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test lint bench evaluate faults clean train lock
+.PHONY: demo test lint bench evaluate faults clean train lock sbom audit
 .DEFAULT_GOAL := demo
 
 # Labelled sets to score the classifier on as well: make evaluate DATA=folder
@@ -44,6 +44,7 @@ lint: $(DEV_STAMP)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
+	@$(BIN)/python -m requirements.check
 
 bench: $(DEV_STAMP)
 	@$(BIN)/python -m tests.bench
@@ -56,6 +57,13 @@ evaluate: $(RUN_STAMP)
 
 train: $(RUN_STAMP)
 	@$(BIN)/triage train --out models/default
+
+sbom: $(DEV_STAMP)
+	@$(BIN)/python -m requirements.sbom dist/triage-inbox.cdx.json
+
+# Known vulnerabilities: the only check here that needs a service, so it is no part of lint.
+audit: $(DEV_STAMP)
+	@$(BIN)/python -m requirements.audit
 
 lock:
 	@sh requirements/lock.sh --upgrade

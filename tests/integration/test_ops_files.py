@@ -90,7 +90,7 @@ def test_every_rule_tells_what_is_wrong_and_what_to_do() -> None:
     for rule in rules():
         assert rule["alert"].startswith("Triage")
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert set(rule["annotations"]) == {"summary", "next_step"}
+        assert set(rule["annotations"]) == {"summary", "next_step", "runbook"}
         commands = re.findall(r"`triage ([a-z]+)", rule["annotations"]["next_step"])
         assert commands, rule["alert"]
         assert set(commands) <= set(COMMANDS), rule["alert"]
