@@ -538,7 +538,9 @@ class Outbox:
         with self._database.write() as connection:
             stand = self._place.stand_in(connection, now)
             if stand.until is not None:
-                raise StoreError(f"restore mode is on until {stand.until:%Y-%m-%d %H:%M} UTC and looks for the old markers; rotate after that")
+                raise StoreError(
+                    f"restore mode is on until {stand.until:%Y-%m-%d %H:%M} UTC and looks for the old markers; rotate after that"
+                )
             sent = sa.select(actions.c.id, actions.c.key).where(
                 actions.c.kind.in_(MARKED), actions.c.first_intent_at.is_not(None), actions.c.marker.is_(None)
             )

@@ -124,7 +124,7 @@ class Place:
                 if "home" not in known:
                     self._settle(connection, self._here)
                 if why := self._was_restored(known, now):
-                    self._begin(connection, now, why)
+                    self.begin_in(connection, now, why)
                 known = self._meta(connection)
         stand = self._stand(version, known, self._here, now)
         if stand.newer:
@@ -163,7 +163,7 @@ class Place:
         names = ["install_secret", "store_id", "home", "restore_mode"]
         beat = self._read_heartbeat()
         wanted = meta.c.name.in_([*names, f"heartbeat/{beat['folder']}"] if beat else names)
-        return {name: value for name, value in connection.execute(sa.select(meta.c.name, meta.c.value).where(wanted)).all()}
+        return {row.name: row.value for row in connection.execute(sa.select(meta.c.name, meta.c.value).where(wanted))}
 
     def _version(self, connection: Connection) -> str:
         return connection.scalar(sa.text("SELECT version_num FROM alembic_version")) or ""
@@ -212,11 +212,11 @@ class Place:
         put(connection, "home", json.dumps(here))
 
     def adopt(self, now: datetime, by: str) -> None:
-        """A person says that the original is off: this is the store from now on. Restore mode begins, since the copy may be the older one."""
+        """A person says that the original is off: this is the store from now on. It may be the older one, so restore mode begins."""
         with self._database.write() as connection:
             self._settle(connection, self._look_around(connection), again=True)
             add_audit(connection, now, by, "adopted the copy", detail="the original is off; this store sends from now on")
-            self._begin(connection, now, f"{by} adopted a copy, which may be older than the original")
+            self.begin_in(connection, now, f"{by} adopted a copy, which may be older than the original")
         self._said.clear()
 
     # Restore mode
@@ -224,9 +224,10 @@ class Place:
     def begin_restore(self, now: datetime, why: str) -> datetime:
         """Ask the far side before anything is sent, for 48 hours from now. Returns the end."""
         with self._database.write() as connection:
-            return self._begin(connection, now, why)
+            return self.begin_in(connection, now, why)
 
-    def _begin(self, connection: Connection, now: datetime, why: str) -> datetime:
+    def begin_in(self, connection: Connection, now: datetime, why: str) -> datetime:
+        """The same within a transaction of the caller's."""
         until = now + RESTORE_MODE
         last = connection.scalar(sa.select(audit.c.at).order_by(audit.c.id.desc()).limit(1))
         beats = connection.execute(sa.select(meta.c.value).where(meta.c.name.like("heartbeat/%"))).scalars()
@@ -304,7 +305,7 @@ def put(connection: Connection, name: str, value: str) -> None:
 
 def _machine() -> str:
     """The machine's id; empty in a container, whose id is the image's or nobody's."""
-    if any(path.exists() for path in CONTAINER) or os.environ.get("container") or os.environ.get("KUBERNETES_SERVICE_HOST"):
+    if any(path.exists() for path in CONTAINER) or {"container", "KUBERNETES_SERVICE_HOST"} & set(os.environ):
         return ""
     try:
         return MACHINE.read_text().strip()
