@@ -96,7 +96,8 @@ class Checker:
     def by_marker(self) -> dict[str, dict[str, Any]]:
         """The actions by the marker that their ticket or comment carries."""
         secret = next((bytes.fromhex(row["value"]) for row in self.database["meta"] if row["name"] == "install_secret"), b"")
-        return {hmac.new(secret, row["key"].encode(), hashlib.sha256).hexdigest()[:20]: row for row in self.database["actions"]}
+        made = {hmac.new(secret, row["key"].encode(), hashlib.sha256).hexdigest()[:20]: row for row in self.database["actions"]}
+        return made | {row["marker"]: row for row in self.database["actions"] if row["marker"]}
 
     # I1
 

@@ -80,6 +80,7 @@ class App:
             brake={name: source.brake for name, source in config.sources.items() if source.brake is not None}
             | {"": config.delivery.brake_per_hour},
             role=role,
+            folder=config.folder,
         )
         self._made: dict[tuple[str, str], Any] = {}
         self._classifier: Classifier | None = None

@@ -121,6 +121,9 @@ class Platform(Protocol):
     def find(self, work: Work) -> Sequence[Receipt]:
         """The posts of ours that `work` may have made, by looking; parent and text must match."""
 
+    def answers(self, work: Work) -> Sequence[Receipt]:
+        """All posts of ours that answer the post that `work` would answer, whatever they say: asked by a store that was restored."""
+
     def repeatable(self) -> bool:
         """Whether the server itself drops a reply that is sent again with the same key (Mastodon does, GoToSocial and snac don't)."""
 

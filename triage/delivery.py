@@ -113,6 +113,34 @@ def after_look(
     return Move(State.PARKED, f"{reason}: somebody has to look", alert=reason, looked=True)
 
 
+def after_glance(found: Sequence[Receipt], strangers: Sequence[Receipt] = ()) -> Move | None:
+    """We looked before sending and found this: where the action goes; None where nothing is there, so that it may be sent.
+
+    `strangers` are answers of our account to the same post that the store knows nothing of.
+    """
+    if len(found) == 1:
+        return Move(State.DONE, "it was there already", receipt=found[0])
+    if found:
+        names = ", ".join(receipt.key or receipt.remote_id for receipt in found)
+        return Move(State.PARKED, f"found more than one: {names}; keep one and remove the others", alert=f"made twice: {names}")
+    if strangers:
+        where = ", ".join(receipt.url or receipt.remote_id for receipt in strangers)
+        why = f"our account has answered this post already, which this store has forgotten: {where}. Is that the answer?"
+        return Move(State.PARKED, why, alert=why)
+    return None
+
+
+def after_blind_glance(failures: int, error: RemoteError, now: datetime, pace: Pace) -> Move:
+    """We could not look before sending, for the `failures`th time in a row: nothing is sent, and we look again later."""
+    why = f"nothing was sent, since we could not look whether it is there already: {error}"
+    if failures >= pace.attempts and not isinstance(error, Unauthorized):
+        return Move(State.PARKED, why, alert=why)
+    asked = error.after if isinstance(error, NotAccepted) else None
+    due = now + timedelta(seconds=max(backoff(failures, pace), asked or 0.0))
+    rest = asked if isinstance(error, RateLimited) else None
+    return Move(State.PLANNED, why, due_at=due, pause=isinstance(error, Unauthorized), rest=rest)
+
+
 def pause_seconds(failures: int) -> float:
     """How long an account rests after its token was refused `failures` times in a row."""
     return PAUSE_SECONDS[min(max(failures, 1), len(PAUSE_SECONDS)) - 1]

@@ -164,13 +164,17 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a ticket is about: at first one thread. `tracker` is where its ticket is, or will be."""
+    """What a ticket is about: at first one thread. `tracker` is where its ticket is, or will be.
+
+    `ticket_key` is the key of the ticket's action where there is one already, empty before.
+    """
 
     id: int
     thread: str
     ticket: Ticket | None = None
     ticket_planned: bool = False
     tracker: str | None = None
+    ticket_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal
@@ -60,7 +61,8 @@ class Snapshot:
     counts by kind and state; `verdicts` by label and model or person. `due_behind_seconds` tells how long the oldest
     due work is overdue. `brake_engaged` counts sources whose tickets are parked by the brake, `duplicates_found` the
     problems that the audit found twice. `workers_alive` counts workers that gave a sign of life within the last two
-    minutes, `last_sweep_age_seconds` is None if none ever did. What is missing from a mapping is shown as 0.
+    minutes, `last_sweep_age_seconds` is None if none ever did. `copied` tells why the store is a copy that sends nothing,
+    `restore_mode_until` is None while restore mode is off. What is missing from a mapping is shown as 0.
     """
 
     sources: Mapping[str, SourceHealth] = field(default_factory=lambda: NOTHING)
@@ -79,6 +81,8 @@ class Snapshot:
     workers_alive: int = 0
     last_sweep_age_seconds: float | None = None
     schema_version: str = ""
+    copied: str = ""
+    restore_mode_until: datetime | None = None
 
     def in_state(self, state: State) -> int:
         """How many actions of any kind are in it."""
@@ -249,6 +253,7 @@ class Reason(StrEnum):
     DOUBT_STUCK = "doubt_stuck"
     DUPLICATES = "duplicates"
     BRAKE = "brake"
+    COPY = "copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +288,7 @@ def health(snapshot: Snapshot, limits: Limits = Limits()) -> tuple[bool, dict[st
         "mode": snapshot.mode,
         "version": __version__,
         "schema": snapshot.schema_version,
+        "restore_mode_until": snapshot.restore_mode_until.isoformat() if snapshot.restore_mode_until else None,
         "workers": snapshot.workers_alive,
         "last_sweep_age_seconds": snapshot.last_sweep_age_seconds,
         "due_behind_seconds": snapshot.due_behind_seconds,
@@ -318,3 +324,5 @@ def _wrong(snapshot: Snapshot, limits: Limits) -> Iterator[tuple[Reason, str]]:
         yield Reason.DUPLICATES, ""
     if snapshot.brake_engaged:
         yield Reason.BRAKE, ""
+    if snapshot.copied:
+        yield Reason.COPY, snapshot.copied

@@ -68,9 +68,9 @@ class Decision:
 # Keys. Each is unique for ever: an action with the same key is the same action.
 
 
-def ticket_key(site: str, problem_id: int) -> str:
-    """The key of a problem's one ticket."""
-    return f"{site}/{problem_id}/ticket"
+def ticket_key(site: str, problem: Problem) -> str:
+    """The key of a problem's one ticket: made of the thread, since a store that was restored numbers its problems anew."""
+    return problem.ticket_key or f"{site}/{problem.thread}/ticket"
 
 
 def comment_key(site: str, uri: str) -> str:
@@ -160,7 +160,7 @@ def _decide(rule: Rule, matched: tuple[str, ...], mention: Mention, verdict: Ver
 
 def _ticket(mention: Mention, problem: Problem, facts: Facts, tracker: str, rule: str, reason: str) -> Plan:
     """A ticket for a problem that has none yet, a comment on it otherwise."""
-    ticket = ticket_key(facts.site, problem.id)
+    ticket = ticket_key(facts.site, problem)
     if problem.ticket is None and not problem.ticket_planned:
         return Plan(ticket, ActionKind.TICKET, tracker, reason, rule)
     key = comment_key(facts.site, mention.uri)

@@ -129,6 +129,11 @@ def _numbers(ids: Any) -> list[int]:
     return [id_ for id_ in ids if type(id_) is int and 0 < id_ < 2**63][:1000] if isinstance(ids, list) else []
 
 
+def _outdated() -> bool:
+    """Whether the database has a newer schema than this program, which then leaves everything to newer workers."""
+    return bool(current().store.place.check(current().clock.now()).newer)
+
+
 def _names(ids: Any) -> list[str]:
     return [name for name in ids if isinstance(name, str) and name in current().sources] if isinstance(ids, list) else []
 
@@ -136,13 +141,15 @@ def _names(ids: Any) -> list[str]:
 @app.task(name="triage.poll")  # type: ignore[untyped-decorator]
 def poll(ids: list[str]) -> None:
     """Fetch from these sources."""
-    bell.ring(process, intake.poll(current(), _names(ids)), batch=current().config.delivery.batch)
+    if not _outdated():
+        bell.ring(process, intake.poll(current(), _names(ids)), batch=current().config.delivery.batch)
 
 
 @app.task(name="triage.process")  # type: ignore[untyped-decorator]
 def process(ids: list[int]) -> None:
     """Judge these mentions."""
-    bell.ring(deliver, judge.process(current(), _numbers(ids)))
+    if not _outdated():
+        bell.ring(deliver, judge.process(current(), _numbers(ids)))
 
 
 @app.task(name="triage.deliver")  # type: ignore[untyped-decorator]

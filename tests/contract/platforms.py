@@ -301,14 +301,25 @@ class PlatformContract:
         other = self.one(far, "another one")
         assert list(platform.find(replace(mine, mention=other))) == []
 
-    def test_a_second_attempt_looks_first(self, far: Far) -> None:
-        """It returns the receipt of what is there already, even from a new client."""
+    def test_a_second_attempt_posts_nothing_where_the_server_says_so(self, far: Far) -> None:
+        """A platform that calls itself repeatable returns the receipt of what is there already, even from a new client."""
         mention = self.one(far)
         mine = work(mention, "Which version?")
         receipt = far.platform().reply(mine)
-        again = far.platform().reply(replace(mine, attempt=2, intent_at=datetime.now(UTC)))
-        assert again.remote_id == receipt.remote_id
+        if far.platform().repeatable():
+            again = far.platform().reply(replace(mine, attempt=2, intent_at=datetime.now(UTC)))
+            assert again.remote_id == receipt.remote_id
         assert len(far.replies()) == 1
+
+    def test_all_our_answers_to_a_post_are_shown(self, far: Far) -> None:
+        """Whatever they say; not those to other posts, and not what others answered."""
+        platform = far.platform()
+        mention, other = self.one(far), self.one(far, "another one")
+        assert list(platform.answers(work(mention, "anything"))) == []
+        receipts = [platform.reply(work(mention, text, key=f"a/{text}")) for text in ("Which version?", "And on which machine?")]
+        platform.reply(work(other, "Thank you!"))
+        shown = platform.answers(work(mention, "something else"))
+        assert sorted(one.remote_id for one in shown) == sorted(one.remote_id for one in receipts)
 
     def test_a_second_attempt_posts_what_is_not_there(self, far: Far) -> None:
         """The first one never arrived."""

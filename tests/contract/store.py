@@ -40,7 +40,7 @@ def files_ticket(uri: str) -> Callable[[Problem], Decision]:
 
     def decide(problem: Problem) -> Decision:
         plans = (
-            Plan(ticket_key("triage", problem.id), ActionKind.TICKET, "tickets", "a bug", "bug"),
+            Plan(ticket_key("triage", problem), ActionKind.TICKET, "tickets", "a bug", "bug"),
             Plan(task_key("triage", uri), ActionKind.TASK, "human", "a bug", "bug"),
         )
         return Decision("bug", "a bug", plans, ())
@@ -181,7 +181,7 @@ class StoreSuite:
     def test_the_secret_is_made_once(self, store: Store, url: str) -> None:
         """Every process derives the same markers."""
         other = Store(url)
-        assert store.outbox.marker("a") == other.outbox.marker("a") != other.outbox.marker("b")
+        assert store.place.stand(NOW).secret == other.place.stand(NOW).secret != b""
         other.close()
 
     def test_an_alert_is_open_once(self, store: Store) -> None:

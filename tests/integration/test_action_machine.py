@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.service import HandClock, Service, service
-from triage.errors import NotAccepted, OutcomeUnknown, RateLimited, Refused
+from triage.errors import NotAccepted, OutcomeUnknown, RateLimited, Refused, UserError
 from triage.mention import State
 from triage.pipeline import deliver, intake, judge, people
 from triage.pipeline.deliver import reconcile
@@ -115,7 +116,8 @@ class ActionMachine(RuleBasedStateMachine):
     @rule(label=st.sampled_from(["bug_report", "noise"]))
     def relabel(self, label: str) -> None:
         if self.app.store.views.count():
-            judge.relabel(self.app, 1, label, "ana")
+            with suppress(UserError):  # its post was deleted
+                judge.relabel(self.app, 1, label, "ana")
 
     @invariant()
     def nothing_is_made_twice(self) -> None:

@@ -197,12 +197,19 @@ def test_the_reason_tells_the_rule_the_confidence_and_what_matched() -> None:
 
 def test_a_ticket_is_filed_once_and_later_reports_become_comments() -> None:
     """The comment waits for the ticket's action, whether it is done or only planned."""
+    key = f"shop/{URI}/ticket"
     [first] = decide(a_rule("ticket")).plans
-    assert (first.key, first.kind, first.via, first.after, dict(first.payload)) == ("shop/5/ticket", ActionKind.TICKET, "jira", None, {})
+    assert (first.key, first.kind, first.via, first.after, dict(first.payload)) == (key, ActionKind.TICKET, "jira", None, {})
     for problem in (Problem(5, URI, ticket=TICKET), Problem(5, URI, ticket_planned=True)):
         [later] = decide(a_rule("ticket"), problem=problem).plans
-        assert (later.key, later.kind, later.via, later.after) == (f"shop/{URI}/comment", ActionKind.COMMENT, "jira", "shop/5/ticket")
+        assert (later.key, later.kind, later.via, later.after) == (f"shop/{URI}/comment", ActionKind.COMMENT, "jira", key)
         assert later.payload == {"what": "report"}
+
+
+def test_a_ticket_that_is_there_keeps_its_key() -> None:
+    """Earlier versions made it of the problem's number; what waits for it names it so."""
+    [later] = decide(a_rule("ticket"), problem=Problem(5, URI, ticket_planned=True, ticket_key="shop/5/ticket")).plans
+    assert later.after == "shop/5/ticket"
 
 
 def test_without_a_tracker_a_ticket_becomes_a_task() -> None:

@@ -16,9 +16,15 @@ def status(as_json: bool) -> None:
     with opened() as app:
         found = app.store.views.status(app.clock.now())
         found["mode"] = app.config.mode
+        stand = app.store.place.stand(app.clock.now())
+        found["copied"], found["restore_mode_until"] = stand.copied, stand.until
     if as_json:
         print_json(found)
         return
+    if stand.copied:
+        click.echo(f"copy      nothing is sent: {stand.copied}. When the original is off: triage adopt")
+    if stand.until is not None:
+        click.echo(f"restored  until {stand.until:%Y-%m-%d %H:%M} UTC the far side is asked before anything is sent")
     mentions = found["mentions"]
     labels = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(mentions["labels"].items())) or "none judged yet"
     click.echo(f"mode      {found['mode']}" + ("  (shows what would be done, sends nothing)" if found["mode"] == "observe" else ""))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-def up() -> None:
+@click.option("--restored", is_flag=True, help="The store was put back from a backup: ask before everything that is sent, for 48 hours.")
+def up(restored: bool) -> None:
     """Run everything on this machine, supervised: broker (unless REDIS_URL names one), worker, beat, web. Ctrl-C ends it."""
     from triage import broker, logs
     from triage.app import App
@@ -30,6 +31,8 @@ def up() -> None:
         check_port(config.web.host, config.web.port)
         app = App(config)  # a config, a connector or a store that can't be used is said here, once
         app.verify()
+        if restored:
+            app.store.place.begin_restore(app.clock.now(), "triage up --restored")
         app.close()
         check_model(config)
         served = None if config.broker else broker.command(config.folder)
@@ -97,6 +100,7 @@ def run(once: bool) -> None:
         check_model(app.config)
         tasks.know_sources(app)
         did = sweep.once(app)
+        app.store.place.beat(app.clock.now())
         failing = [account for account in app.store.views.status(app.clock.now())["accounts"] if account["state"] != "ok"]
     words = [f"{lane}: {count}" for lane, count in sorted(did.items()) if count]
     click.echo(", ".join(words) or "nothing was due")

@@ -9,13 +9,13 @@ from datetime import timedelta
 import structlog
 
 from triage import remote
-from triage.delivery import Move, Pace, after_error, after_look
+from triage.delivery import Move, Pace, after_blind_glance, after_error, after_glance, after_look
 from triage.errors import OutcomeUnknown, RemoteError, Unauthorized
 from triage.failpoint import hit
 from triage.mention import ActionKind, Receipt, State, Work
 from triage.pipeline.intake import look_at
 from triage.pipeline.parts import Parts
-from triage.store.outbox import Pending
+from triage.store.outbox import Pending, looks_first
 
 log = structlog.get_logger()
 
@@ -34,14 +34,19 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
     """Carry out these actions as far as they are due and ours. Returns the ids of those that were sent."""
     sent: list[int] = []
     known = {*parts.sources, *parts.trackers, *parts.notifiers}
+    stand = parts.store.place.check(parts.clock.now())
+    if stand.newer:
+        return sent
     for pending in parts.store.outbox.pending(ids):
+        if stand.copied and pending.kind is not ActionKind.ALERT:
+            continue
         if pending.via not in known:
             parts.store.outbox.strand(pending.id, pending.via, parts.clock.now())
             continue
         if not _still_stands(parts, pending):
             continue
         evidence = _evidence(parts, pending)  # before the claim: between the intent and the first byte there is no time for it
-        work = parts.store.outbox.claim(pending.id, parts.clock.now())
+        work = _looked_for(parts, pending) if looks_first(pending.kind, pending.attempt, stand) else _claim(parts, pending)
         if work is None:
             continue
         intent = remote.boot_seconds()
@@ -56,6 +61,41 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
         elif move.state is not State.DONE:
             log.warning("not delivered", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
     return sent
+
+
+def _claim(parts: Parts, pending: Pending, looked: Work | None = None) -> Work | None:
+    return parts.store.outbox.claim(pending.id, parts.clock.now(), looked=looked)
+
+
+def _looked_for(parts: Parts, pending: Pending) -> Work | None:
+    """Claim what may have been sent already, once the far side says that it is not there. What is there is done; no look, no send."""
+    outbox, restored = parts.store.outbox, parts.store.place.check(parts.clock.now()).until is not None
+    with outbox.glance(pending.id, parts.clock.now()) as glanced:
+        if glanced is None:
+            return _claim(parts, pending)  # which says why not
+        work, failures = glanced
+        hit("before_glance")
+        strangers: list[Receipt] = []
+        try:
+            found = _find(parts, work)
+            if restored and work.kind is ActionKind.REPLY and not found:
+                strangers = outbox.strangers(work, parts.platform(work.via).answers(work))
+            move = after_glance(found, strangers)
+        except RemoteError as error:
+            move = after_blind_glance(failures + 1, error, parts.clock.now(), pace(parts))
+        except Exception as error:
+            log.exception("a connector failed", action=work.action_id, via=work.via)
+            unknown = OutcomeUnknown(f"{work.via}: {type(error).__name__}: {remote.redact(str(error))}")
+            move = after_blind_glance(failures + 1, unknown, parts.clock.now(), pace(parts))
+        if move is None:
+            return _claim(parts, pending, looked=work)
+        if outbox.settle(work, move, parts.clock.now(), looks=failures, seen=[receipt.remote_id for receipt in strangers]):
+            log.info("looked before sending", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
+        return None
+
+
+def _find(parts: Parts, work: Work) -> Sequence[Receipt]:
+    return parts.platform(work.via).find(work) if work.kind is ActionKind.REPLY else parts.tracker(work.via).find(work)
 
 
 def _send(parts: Parts, work: Work, intent: float) -> Move:
@@ -121,6 +161,8 @@ def _still_stands(parts: Parts, pending: Pending) -> bool:
 def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
     """Look for what became of actions in doubt. Returns the ids of those that are settled."""
     settled: list[int] = []
+    if parts.store.place.check(parts.clock.now()).newer:
+        return settled
     for action_id in ids:
         now = parts.clock.now()
         claimed = parts.store.outbox.claim_look(action_id, now, LOOK_SECONDS)
@@ -133,9 +175,8 @@ def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
         hit("before_look")
         is_reply = work.kind is ActionKind.REPLY
         try:
-            far = parts.platform(work.via) if is_reply else parts.tracker(work.via)
-            found = far.find(work)
-            repeatable = far.repeatable() if is_reply else True  # type: ignore[union-attr]
+            found = _find(parts, work)
+            repeatable = parts.platform(work.via).repeatable() if is_reply else True
         except RemoteError as error:
             role = "source" if is_reply else "tracker"
             parts.store.accounts.failed(role, work.via, str(error), now, pause=isinstance(error, Unauthorized))

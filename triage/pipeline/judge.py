@@ -155,7 +155,7 @@ def file(parts: Parts, mention_id: int, by: str) -> list[int]:
         if any(plan.kind in (ActionKind.TICKET, ActionKind.COMMENT) for plan in asked.plans):
             return asked
         payload = {"what": "report", "lifted": claimed.mention.visibility.is_private}
-        reason, first = f"{by} filed it", ticket_key(parts.config.site, problem.id)
+        reason, first = f"{by} filed it", ticket_key(parts.config.site, problem)
         if problem.ticket or problem.ticket_planned:
             key = comment_key(parts.config.site, claimed.mention.uri)
             plan = Plan(key, ActionKind.COMMENT, problem.tracker or tracker, reason, asked.rule, first, payload)
@@ -198,5 +198,5 @@ def accept(parts: Parts, task_id: int, by: str) -> list[int]:
 def _as_comment(parts: Parts, claimed: Claimed, plan: Plan, problem: Problem) -> Plan:
     if plan.kind is not ActionKind.TICKET or (problem.ticket is None and not problem.ticket_planned):
         return plan
-    key, first = comment_key(parts.config.site, claimed.mention.uri), ticket_key(parts.config.site, problem.id)
+    key, first = comment_key(parts.config.site, claimed.mention.uri), ticket_key(parts.config.site, problem)
     return replace(plan, key=key, kind=ActionKind.COMMENT, via=problem.tracker or plan.via, after=first, payload={"what": "report"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event
@@ -33,10 +34,19 @@ Job = Callable[[], int]
 
 
 def due(parts: Parts) -> Due:
-    """What there is to do now. An action whose sender is dead becomes a doubt here."""
+    """What there is to do now. An action whose sender is dead becomes a doubt here.
+
+    Nothing where the schema is newer than this program; no sends but alerts where the store is a copy.
+    """
     hit("before_sweep")
+    stand = parts.store.place.check(parts.clock.now())
+    if stand.newer:
+        return Due()
     parts.store.outbox.orphans(parts.clock.now())
-    return parts.store.inbox.due(parts.clock.now(), limit=LIMIT)
+    todo = parts.store.inbox.due(parts.clock.now(), limit=LIMIT)
+    if stand.copied:
+        todo = replace(todo, actions=tuple((id_, via) for id_, via in todo.actions if via in parts.notifiers))
+    return todo
 
 
 def lanes(parts: Parts, todo: Due) -> dict[str, Job]:
@@ -61,7 +71,10 @@ def lanes(parts: Parts, todo: Due) -> dict[str, Job]:
 
 def upkeep(parts: Parts) -> int:
     """What is done now and then."""
-    return read_tickets(parts) + audit(parts) + parts.store.accounts.end_alerts(parts.clock.now())
+    now = parts.clock.now()
+    if parts.store.place.check(now).newer:
+        return 0
+    return read_tickets(parts) + audit(parts) + parts.store.accounts.end_alerts(now) + parts.store.place.end_restore(now)
 
 
 def once(parts: Parts) -> Counter[str]:
@@ -116,6 +129,7 @@ class Sweeper:
         if self._seen_at is None or now - self._seen_at > timedelta(seconds=20):
             self._seen_at = now
             self._parts.store.owners.seen(now)
+            self._parts.store.place.beat(now)
         for lane, job in jobs.items():
             running = self._busy.get(lane)
             if running is None or running.done():

@@ -218,14 +218,10 @@ class MastodonPlatform:
             raise Refused(f"{self.name}: {error}") from None
 
     def reply(self, work: Work) -> Receipt:
-        """Answer in the thread, naming only the author, with the parent's content warning; from the second attempt on it looks first."""
+        """Answer in the thread, naming only the author, with the parent's content warning."""
         mention = _mention_of(work)
         if mention.author.no_bots and not work.payload.get("by_person"):
             raise Refused(f"{mention.author.handle} asks for no bots; a person has to answer")
-        if work.attempt > 1:
-            found = self.find(work)
-            if found:
-                return found[0]
         with remote.raw() as answers:
             try:
                 with remote.talking(self.name):
@@ -255,13 +251,22 @@ class MastodonPlatform:
 
     def find(self, work: Work) -> Sequence[Receipt]:
         """Our posts below the parent, and our newest ones since an hour before the first attempt; parent and text must match."""
-        parent, wanted = _parent_of(work), _comparable(self._whole_text(work))
+        wanted = _comparable(self._whole_text(work))
+        found = [_receipt_of(post) for post in self._answers(work) if self._says(post, wanted)]
+        return [receipt for receipt in found if receipt is not None]
+
+    def answers(self, work: Work) -> Sequence[Receipt]:
+        """The same posts, whatever they say."""
+        found = map(_receipt_of, self._answers(work))
+        return [receipt for receipt in found if receipt is not None]
+
+    def _answers(self, work: Work) -> list[Mapping[str, Any]]:
+        parent = _parent_of(work)
         posts: dict[str, Mapping[str, Any]] = {}
         for post in [*self._own.below(parent), *self._own.after(work.first_intent_at - LOOK_BACK, LOOK_PAGES)]:
             if str(post.get("in_reply_to_id")) == parent:
                 posts.setdefault(str(post.get("id")), post)
-        found = [_receipt_of(post) for post in posts.values() if self._says(post, wanted)]
-        return [receipt for receipt in found if receipt is not None]
+        return list(posts.values())
 
     def _says(self, post: Mapping[str, Any], wanted: str) -> bool:
         """Whether the post's text is that one: as shown, else as typed."""

@@ -222,6 +222,15 @@ class MemoryPlatform:
         ours = [post for post in self._world.posts.values() if post.author.handle == self.options.handle]
         return [_receipt(post) for post in ours if post.parent_id == parent and normalised(post.text) == wanted]
 
+    def answers(self, work: Work) -> Sequence[Receipt]:
+        """Our posts with that parent."""
+        self._may_fail("answers")
+        if work.mention is None:
+            return []
+        parent = work.previous.remote_id if work.previous is not None else work.mention.remote_id
+        ours = [post for post in self._world.posts.values() if post.author.handle == self.options.handle]
+        return [_receipt(post) for post in ours if post.parent_id == parent]
+
     def repeatable(self) -> bool:
         """True: the same key posts once."""
         return True

@@ -7,6 +7,7 @@ that we talk to, and the alerts), the desk (what people do) and the views (what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from triage.store.accounts import Accounts
 from triage.store.database import Database
@@ -14,11 +15,12 @@ from triage.store.desk import Desk
 from triage.store.inbox import Inbox
 from triage.store.outbox import Outbox
 from triage.store.owners import Owners
+from triage.store.place import Place
 from triage.store.views import Views
 
 
 class Store:
-    """An open store, migrated to this version's schema."""
+    """An open store, migrated to this version's schema. `folder` is the state folder, in which its heartbeat is noted."""
 
     def __init__(
         self,
@@ -29,14 +31,16 @@ class Store:
         notifiers: Sequence[str] = (),
         brake: Mapping[str, int] | None = None,
         role: str = "cli",
+        folder: Path | None = None,
     ) -> None:
         self.database = Database(url)
         self.database.migrate()
+        self.place = Place(self.database, folder)
         self.owners = Owners(self.database, role)
         self.inbox = Inbox(self.database, site=site, observe=observe)
         self.accounts = Accounts(self.database, site=site, notifiers=notifiers, observe=observe)
-        self.outbox = Outbox(self.database, self.owners, self.accounts, observe=observe, brake=brake or {})
-        self.outbox.load_secret()
+        self.outbox = Outbox(self.database, self.owners, self.accounts, self.place, observe=observe, brake=brake or {})
+        self.place.furnish()
         self.desk = Desk(self.database, site=site)
         self.views = Views(self.database)
 

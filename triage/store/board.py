@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from triage.mention import HUMAN, ActionKind, Mention, Plan, Problem, State, Verdict
-from triage.rules import Decision, ticket_key
+from triage.rules import Decision
 from triage.store import batch, rows
 from triage.store.moves import add_audit, cancel, open_alerts, withdraw_ticket
 from triage.store.schema import actions, problems, revisions
@@ -103,7 +103,8 @@ class Board:
         ticket = self.tickets.get(row["id"])
         planned = row["id"] in self.planned or (ticket is not None and one.claimed.observe and ticket["state"] == State.OBSERVED)
         tracker = row["tracker"] or (ticket["via"] if ticket is not None and row["id"] in self.planned else None)
-        problem = Problem(row["id"], row["thread"], rows.to_ticket(row["ticket_id"], row["ticket"]), planned, tracker=tracker)
+        key = ticket["key"] if ticket is not None else ""
+        problem = Problem(row["id"], row["thread"], rows.to_ticket(row["ticket_id"], row["ticket"]), planned, tracker, key)
         if ticket is not None and ticket["mention_id"] == one.claimed.id:
             problem = replace(problem, ticket=None, ticket_planned=False)  # judged anew: it is still the report that the ticket is made of
         decision = one.decide(problem)
@@ -133,7 +134,7 @@ class Board:
         """A cancelled action that is asked for again, by a later report of the problem or a later verdict on the same post."""
         if plan.kind is ActionKind.TICKET:
             old = self.tickets.get(self.problems[one.thread]["id"])
-            if old is not None and old["key"] != ticket_key(self.site, self.problems[one.thread]["id"]):
+            if old is not None and old["key"] != plan.key:
                 old = None
         else:
             old = next((action for action in self.actions.get(one.claimed.id, ()) if action["key"] == plan.key), None)

@@ -67,6 +67,16 @@ class Database:
                 yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction that sees one moment, however long it lasts, and reads rows as they are asked for. Others go on writing."""
+        with self._errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(stream_results=True, yield_per=500)
+            if not self.is_sqlite:  # where every reading transaction is one
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
@@ -80,26 +90,29 @@ class Database:
         """Bring the tables to this version's schema. `StoreError` when the database is newer than the program."""
         if self.version() == HEAD:
             return
-        from alembic import command
-        from alembic.config import Config
-        from alembic.script import ScriptDirectory
-
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         with self.write() as connection:
-            if not self.is_sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            self.lock_schema(connection)
             current = self._version(connection)
-            if current is not None and current not in known:
+            if current is not None and current not in revisions():
                 raise StoreError(
                     f"the database is at schema {current}, which this version of triage does not know; "
                     "install the newer triage that made it"
                 )
-            if current == ScriptDirectory.from_config(config).get_current_head():
-                return
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if current != HEAD:
+                self.upgrade(connection, "head")
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Of several processes that start at once, one changes the tables and the others wait. On SQLite writing is that lock."""
+        if not self.is_sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+
+    def upgrade(self, connection: Connection, revision: str) -> None:
+        """Bring the tables up to a revision (or `head`), within the caller's transaction."""
+        from alembic import command
+
+        config = _alembic()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
 
     def _version(self, connection: Connection) -> str | None:
         if not sa.inspect(connection).has_table("alembic_version"):
@@ -115,6 +128,21 @@ class Database:
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+def revisions() -> list[str]:
+    """The schemas that this program can upgrade, oldest first."""
+    from alembic.script import ScriptDirectory
+
+    return [script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()][::-1]
+
+
+def _alembic() -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
 
 
 def _sqlite(url: URL) -> Engine:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Lock
@@ -18,16 +19,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from triage.delivery import Move
-from triage.errors import UserError
+from triage.errors import StoreError, UserError
 from triage.mention import HUMAN, ActionKind, Receipt, State, Ticket, Work
-from triage.store import rows
+from triage.store import batch, rows
 from triage.store.accounts import WELL, Accounts
-from triage.store.database import Database, insert
+from triage.store.database import Database
 from triage.store.moves import add_audit, cancel, withdraw_ticket
 from triage.store.owners import Owners
+from triage.store.place import Place, Stand, put
 from triage.store.schema import accounts, actions, alerts, attempts, mentions, meta, problems, revisions, sightings, verdicts
 
 JUDGE_FIRST = timedelta(seconds=3)
+MARKED = (ActionKind.TICKET, ActionKind.COMMENT)
+ONCE = (*MARKED, ActionKind.REPLY)  # what must not be sent twice; an alert may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +46,24 @@ class Pending:
     mention_id: int | None
     read_at: datetime | None
     what: str
+    attempt: int
 
 
 class Outbox:
     """Actions from plan to receipt. `brake` is how many tickets an hour a source may cause (by name; `""` for all others)."""
 
-    def __init__(self, database: Database, owners: Owners, accounts_: Accounts, *, observe: bool, brake: Mapping[str, int]) -> None:
+    def __init__(
+        self, database: Database, owners: Owners, accounts_: Accounts, place: Place, *, observe: bool, brake: Mapping[str, int]
+    ) -> None:
         self._database = database
         self._owners = owners
         self._accounts = accounts_
+        self._place = place
         self._observe = observe
         self._brake = dict(brake)
         self._in_flight: set[int] = set()
+        self._glances: set[int] = set()
         self._guard = Lock()
-        self._secret = b""
 
     # Claiming and finishing
 
@@ -71,6 +79,7 @@ class Outbox:
                 actions.c.mention_id,
                 mentions.c.read_at,
                 actions.c.payload,
+                actions.c.attempt,
             )
             .outerjoin(mentions, mentions.c.id == actions.c.mention_id)
             .where(actions.c.id.in_(ids), actions.c.state == str(State.PLANNED), actions.c.via != HUMAN)
@@ -88,12 +97,59 @@ class Outbox:
                 row["mention_id"],
                 row["read_at"],
                 row["payload"].get("what", ""),
+                row["attempt"],
             )
             for row in found
         ]
 
-    def claim(self, action_id: int, now: datetime) -> Work | None:
-        """Write down the intent and count the attempt; None when it is not ours to do, not due, paused, or held by the brake."""
+    @contextmanager
+    def glance(self, action_id: int, now: datetime) -> Iterator[tuple[Work, int] | None]:
+        """An action as it would be sent, to look for it before it is claimed, and how many looks have failed. Changes nothing.
+
+        None when it would not be sent now, or when another thread looks for it.
+        """
+        with self._guard:
+            busy = action_id in self._glances or action_id in self._in_flight
+            if not busy:
+                self._glances.add(action_id)
+        try:
+            yield None if busy else self._as_it_would_be(action_id, now)
+        finally:
+            if not busy:
+                with self._guard:
+                    self._glances.discard(action_id)
+
+    def _as_it_would_be(self, action_id: int, now: datetime) -> tuple[Work, int] | None:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().first()
+            if row is None or row["state"] != State.PLANNED or row["via"] == HUMAN or row["due_at"] is None or row["due_at"] > now:
+                return None
+            waits = row["after_id"] is not None and not self._is_done(connection, row["after_id"])
+            if waits or self._observe or self._accounts.paused_until_in(connection, row["via"], now) is not None:
+                return None
+            stand = self._place.stand_in(connection, now)
+            # A store that was restored may have sent it before it was planned (again): as early as the backup is old.
+            earliest = row["first_intent_at"] or min(row["created_at"], stand.since or now)
+            return self._work(connection, {**row, "intent_at": now, "first_intent_at": earliest}, self._marker(row, stand)), row["looks"]
+
+    def settle(self, work: Work, move: Move, now: datetime, *, looks: int, seen: Sequence[str] = ()) -> bool:
+        """Write down what a look before sending told, if the action has not moved on. `seen` are ids that a person is shown."""
+        with self._database.write() as connection:
+            return self._finish(connection, work, move, now, looks, unsent=True, seen=seen)
+
+    def strangers(self, work: Work, answers: Sequence[Receipt]) -> list[Receipt]:
+        """Those of our own answers on the far side that this store knows nothing of, and that no person was shown."""
+        ids = [receipt.remote_id for receipt in answers]
+        with self._database.read() as connection:
+            known = sa.select(actions.c.remote_id).where(actions.c.via == work.via, actions.c.remote_id.in_(ids))
+            told = {*connection.execute(known).scalars(), *work.payload.get("seen", ())}
+        return [receipt for receipt in answers if receipt.remote_id not in told]
+
+    def claim(self, action_id: int, now: datetime, *, looked: Work | None = None) -> Work | None:
+        """Write down the intent and count the attempt; None when it is not ours to do, not due, paused, or held by the brake.
+
+        `looked` is what was looked for before, and not found: without it nothing is claimed that may have been sent already.
+        """
         me = self._owners.me(now)
         with self._guard:
             if action_id in self._in_flight:
@@ -102,13 +158,16 @@ class Outbox:
         work = None
         try:
             with self._database.write() as connection:
-                work = self._claim(connection, action_id, me, now)
+                work = self._claim(connection, action_id, me, now, looked)
         finally:
             if work is None:
                 self.let_go(action_id)
         return work
 
-    def _claim(self, connection: Connection, action_id: int, me: str, now: datetime) -> Work | None:
+    def _claim(self, connection: Connection, action_id: int, me: str, now: datetime, looked: Work | None) -> Work | None:
+        stand = self._place.stand_in(connection, now)
+        if stand.newer:
+            return None
         row = connection.execute(sa.select(actions).where(actions.c.id == action_id).with_for_update()).mappings().first()
         if row is None or row["state"] != State.PLANNED or row["via"] == HUMAN or row["due_at"] is None or row["due_at"] > now:
             return None
@@ -124,13 +183,20 @@ class Outbox:
         if self._observe and row["kind"] != ActionKind.TASK:
             connection.execute(sa.update(actions).where(actions.c.id == action_id).values(state=str(State.OBSERVED), due_at=None))
             return None
+        if row["kind"] in ONCE:
+            if stand.copied:
+                return None
+            if looks_first(row["kind"], row["attempt"], stand) and (looked is None or looked.attempt != row["attempt"]):
+                return None
         released = row["payload"].get("released", False)  # a person's word lets it pass
         if row["kind"] == ActionKind.TICKET and row["first_intent_at"] is None and not released and self._braked(connection, row, now):
             return None
+        marker = self._marker(row, stand)
         changed = connection.execute(
             sa.update(actions)
             .where(actions.c.id == action_id, actions.c.state == str(State.PLANNED), actions.c.attempt == row["attempt"])
             .values(
+                marker=marker if row["kind"] in MARKED else None,
                 state=str(State.SENDING),
                 attempt=row["attempt"] + 1,
                 owner=me,
@@ -146,7 +212,7 @@ class Outbox:
         if row["kind"] != ActionKind.ALERT or row["attempt"] == 0:  # an open alert is repeated every minute
             connection.execute(sa.insert(attempts).values(action_id=action_id, number=row["attempt"] + 1, owner=me, started_at=now))
         fresh = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
-        return self._work(connection, fresh)
+        return self._work(connection, fresh, marker)
 
     def _is_void(self, connection: Connection, row: RowMapping, now: datetime) -> bool:
         """Whether the post is gone (the action is cancelled), or was edited and not judged since (the action waits for that)."""
@@ -199,7 +265,7 @@ class Outbox:
         self._accounts.raise_in(connection, now, "Brake", source, "critical", summary, {})
         return True
 
-    def _work(self, connection: Connection, row: RowMapping) -> Work:
+    def _work(self, connection: Connection, row: Mapping[Any, Any], marker: str) -> Work:
         mention = verdict = problem = previous = None
         payload = dict(row["payload"])
         if row["mention_id"] is not None:
@@ -233,7 +299,7 @@ class Outbox:
         return Work(
             action_id=row["id"],
             key=row["key"],
-            marker=self.marker(row["key"]),
+            marker=marker,
             kind=ActionKind(row["kind"]),
             via=row["via"],
             attempt=row["attempt"],
@@ -247,7 +313,7 @@ class Outbox:
             payload=payload,
         )
 
-    def _known_key(self, connection: Connection, row: RowMapping) -> str:
+    def _known_key(self, connection: Connection, row: Mapping[Any, Any]) -> str:
         """The key of our last ticket from before this one was first sent: from there on a tracker can look key by key."""
         earlier = actions.c.closed_at < (row["first_intent_at"] or row["created_at"])
         statement = sa.select(actions.c.remote_key).where(actions.c.kind == ActionKind.TICKET, actions.c.via == row["via"], earlier)
@@ -275,9 +341,21 @@ class Outbox:
         why = "not found, and the post was edited after the answer was approved"
         return replace(move, state=State.PARKED, why=why, due_at=None, retried=False, alert=why)
 
-    def _finish(self, connection: Connection, work: Work, move: Move, now: datetime, looks: int | None) -> bool:
+    def _finish(
+        self,
+        connection: Connection,
+        work: Work,
+        move: Move,
+        now: datetime,
+        looks: int | None,
+        *,
+        unsent: bool = False,
+        seen: Sequence[str] = (),
+    ) -> bool:
         # A receipt for this very attempt is a fact, even when somebody has called the outcome unknown in the meantime.
         where = [State.SENDING, State.DOUBT] if move.receipt is not None else [State.DOUBT if move.looked else State.SENDING]
+        if unsent:
+            where = [State.PLANNED]
         values: dict[str, Any] = {
             "state": str(move.state),
             "due_at": move.due_at,
@@ -288,9 +366,16 @@ class Outbox:
                 values["looks"] = actions.c.looks + 1
             else:
                 values |= {"unknown_at": now, "looks": 0}
+        if unsent and move.state is State.PLANNED:
+            values["looks"] = actions.c.looks + 1
+        if seen:
+            payload = connection.scalar(sa.select(actions.c.payload).where(actions.c.id == work.action_id)) or {}
+            values["payload"] = payload | {"seen": sorted({*payload.get("seen", ()), *seen})}
         if move.retried:
             values["retried"] = True
         if move.receipt is not None:
+            if work.kind in MARKED:
+                values["marker"] = work.marker
             receipt = move.receipt
             values |= {
                 "remote_id": receipt.remote_id,
@@ -307,7 +392,8 @@ class Outbox:
         if connection.execute(statement.values(values)).rowcount != 1:
             return False
         ended = sa.update(attempts).where(attempts.c.action_id == work.action_id, attempts.c.number == work.attempt)
-        connection.execute(ended.values(ended_at=now, outcome=str(move.state), detail=rows.clean(move.why)))
+        if not unsent:
+            connection.execute(ended.values(ended_at=now, outcome=str(move.state), detail=rows.clean(move.why)))
         if work.kind is not ActionKind.ALERT or work.attempt == 1 or move.state is not State.DONE:
             add_audit(
                 connection,
@@ -429,7 +515,7 @@ class Outbox:
             if connection.execute(sa.update(actions).where(due).values(due_at=now + timedelta(seconds=seconds))).rowcount != 1:
                 return None
             row = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
-            return self._work(connection, row), row
+            return self._work(connection, row, self._marker(row, self._place.stand_in(connection, now))), row
 
     def postpone(self, action_id: int, state: State, due_at: datetime) -> None:
         """It could not be worked on (or looked at) now, through no fault of its own."""
@@ -439,18 +525,32 @@ class Outbox:
 
     # Markers
 
-    def marker(self, key: str) -> str:
-        """What the far side carries for this key: nobody without the install's secret can make one up."""
-        return hmac.new(self._secret, key.encode(), hashlib.sha256).hexdigest()[:20]
+    def _marker(self, row: Mapping[Any, Any], stand: Stand) -> str:
+        """What the far side carries for this action: what it carried when it was first sent, whatever the secret is now."""
+        return row["marker"] or marker(stand.secret, row["key"])
 
-    def load_secret(self) -> None:
-        """The install's secret, made when the store is new and kept in it, so that it is part of every backup.
+    def rotate(self, now: datetime, by: str) -> int:
+        """Make a new install secret. What was sent keeps its marker; returns for how many it had to be written down.
 
-        In a transaction of its own: a marker must never be made with a secret that was rolled back.
+        The old secret stays in the store, as `install_secret/<number>`. `StoreError` in restore mode: what was sent and
+        forgotten can only be found with the secret of that time.
         """
         with self._database.write() as connection:
-            connection.execute(insert(connection, meta).values(name="install_secret", value=secrets.token_hex(32)).on_conflict_do_nothing())
-            self._secret = bytes.fromhex(connection.scalar(sa.select(meta.c.value).where(meta.c.name == "install_secret")) or "")
+            stand = self._place.stand_in(connection, now)
+            if stand.until is not None:
+                raise StoreError(
+                    f"restore mode is on until {stand.until:%Y-%m-%d %H:%M} UTC and looks for the old markers; rotate after that"
+                )
+            sent = sa.select(actions.c.id, actions.c.key).where(
+                actions.c.kind.in_(MARKED), actions.c.first_intent_at.is_not(None), actions.c.marker.is_(None)
+            )
+            bare = [{"id": row.id, "marker": marker(stand.secret, row.key)} for row in connection.execute(sent.with_for_update())]
+            batch.change(connection, actions, bare)
+            old = connection.scalar(sa.select(sa.func.count()).where(meta.c.name.like("install_secret/%"))) or 0
+            put(connection, f"install_secret/{old + 1}", stand.secret.hex())
+            put(connection, "install_secret", secrets.token_hex(32))
+            add_audit(connection, now, by, "rotated the install secret", detail=f"{len(bare)} markers written down")
+        return len(bare)
 
     # Tickets as the tracker shows them
 
@@ -482,6 +582,16 @@ class Outbox:
         if row is None:
             raise UserError(f"there is no action {action_id}; triage queue and triage show list them")
         return row
+
+
+def marker(secret: bytes, key: str) -> str:
+    """The marker of a key: nobody without the install's secret can make one up."""
+    return hmac.new(secret, key.encode(), hashlib.sha256).hexdigest()[:20]
+
+
+def looks_first(kind: str, attempt: int, stand: Stand) -> bool:
+    """Whether the far side is asked before it is sent: a reply that was tried before; whatever a restored store may have forgotten."""
+    return kind in ONCE and (stand.until is not None or (kind == ActionKind.REPLY and attempt > 0))
 
 
 def _mention_id(work: Work) -> int | None:

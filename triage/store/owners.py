@@ -56,11 +56,11 @@ class Owners:
             connection.execute(sa.update(schema.owners).where(schema.owners.c.id == me).values(seen_at=now))
             connection.execute(sa.delete(schema.owners).where(schema.owners.c.seen_at < now - FORGET))
 
-    def is_alive(self, owner: str) -> bool:
-        """Whether the process behind this id still runs, stopped or not."""
+    def is_alive(self, owner: str, connection: Connection | None = None) -> bool:
+        """Whether the process behind this id still runs, stopped or not. `connection` is asked where one is open already."""
         if owner == self._id and self._pid == os.getpid():
             return True
-        return self._file_held(owner) if self._database.is_sqlite else self._advisory_held(owner)
+        return self._file_held(owner) if self._database.is_sqlite else self._advisory_held(owner, connection)
 
     def close(self) -> None:
         """Let go of the lock: what we had under way is then anybody's to look after."""
@@ -119,11 +119,13 @@ class Owners:
         self._lock_path(owner).unlink(missing_ok=True)
         return False
 
-    def _advisory_held(self, owner: str) -> bool:
+    def _advisory_held(self, owner: str, connection: Connection | None) -> bool:
         locks = sa.text(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
             "AND classid = :space AND objid = :number AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
+        if connection is not None:
+            return bool(connection.scalar(locks, {"space": SPACE, "number": _number(owner)}))
         with self._database.read() as connection:
             return bool(connection.scalar(locks, {"space": SPACE, "number": _number(owner)}))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
@@ -14,7 +16,10 @@ from triage.store import health
 def take_snapshot(app: App) -> metrics.Snapshot:
     """The service now, as metrics and health see it."""
     others = [("tracker", name) for name in app.trackers] + [("notifier", name) for name in app.notifiers]
-    return health.snapshot(app.store.database, app.clock.now(), mode=app.config.mode, sources=app.sources, others=others)
+    now = app.clock.now()
+    stand = app.store.place.stand(now)
+    seen = health.snapshot(app.store.database, now, mode=app.config.mode, sources=app.sources, others=others)
+    return replace(seen, copied=stand.copied, restore_mode_until=stand.until)
 
 
 def create(app: App) -> FastAPI:
