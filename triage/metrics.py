@@ -51,6 +51,15 @@ class AccountHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetHealth:
+    """A limit of an account, what is left of it, and in how many seconds it is whole again (0: it is)."""
+
+    limit: int
+    left: int
+    reset_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The service at one moment, as the store sees it. Ages are in seconds.
 
@@ -61,6 +70,7 @@ class Snapshot:
     due work is overdue. `brake_engaged` counts sources whose tickets are parked by the brake, `duplicates_found` the
     problems that the audit found twice. `workers_alive` counts workers that gave a sign of life within the last two
     minutes, `last_sweep_age_seconds` is None if none ever did. What is missing from a mapping is shown as 0.
+    `budgets` is by role, account, and requests or posts, as far as they are known.
     """
 
     sources: Mapping[str, SourceHealth] = field(default_factory=lambda: NOTHING)
@@ -79,6 +89,7 @@ class Snapshot:
     workers_alive: int = 0
     last_sweep_age_seconds: float | None = None
     schema_version: str = ""
+    budgets: Mapping[tuple[str, str, str], BudgetHealth] = field(default_factory=lambda: NOTHING)
 
     def in_state(self, state: State) -> int:
         """How many actions of any kind are in it."""
@@ -115,6 +126,10 @@ def _of_sources(read: Callable[[SourceHealth], float | None]) -> Callable[[Snaps
 
 def _of_accounts(read: Callable[[AccountHealth], bool]) -> Callable[[Snapshot], Iterable[Sample]]:
     return lambda snapshot: [((role, name), float(read(health))) for (role, name), health in snapshot.accounts.items()]
+
+
+def _of_budgets(read: Callable[[BudgetHealth], float]) -> Callable[[Snapshot], Iterable[Sample]]:
+    return lambda snapshot: [(names, read(health)) for names, health in snapshot.budgets.items()]
 
 
 def _one(read: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterable[Sample]]:
@@ -159,6 +174,17 @@ SERIES: Mapping[str, Series] = {
     ),
     "triage_account_paused": Series(
         "1 while this tracker or notifier rests.", ("role", "account"), _of_accounts(lambda health: health.paused)
+    ),
+    "triage_budget_limit": Series(
+        "What the account's server allows in its window: requests, or posts. Absent where it is not known.",
+        ("role", "account", "what"),
+        _of_budgets(lambda health: health.limit),
+    ),
+    "triage_budget_left": Series(
+        "What is left of it until its reset.", ("role", "account", "what"), _of_budgets(lambda health: health.left)
+    ),
+    "triage_budget_reset_seconds": Series(
+        "Seconds until it is whole again; 0 if it is.", ("role", "account", "what"), _of_budgets(lambda health: health.reset_seconds)
     ),
     "triage_mentions_total": Series("Mentions stored.", (), _one(lambda snapshot: snapshot.mentions), "counter"),
     "triage_verdicts_total": Series(
@@ -259,6 +285,11 @@ class Limits:
     sweep_stalled: float = 60.0
     work_behind: float = 300.0
     doubt_stuck: float = 900.0
+
+    @classmethod
+    def for_sweep(cls, every: float) -> Limits:
+        """For workers that look for due work every so many seconds: one that looks seldom has not stalled, nor is what it has not seen late."""
+        return cls(sweep_stalled=max(cls.sweep_stalled, every * 3), work_behind=max(cls.work_behind, every * 3))
 
 
 def health(snapshot: Snapshot, limits: Limits = Limits()) -> tuple[bool, dict[str, Any]]:

@@ -229,7 +229,7 @@ def run_sweep(parts: App, stop: Event) -> None:
     delivery = parts.config.delivery
     heartbeat = os.environ.get(HEARTBEAT)
     beat = Path(heartbeat).touch if heartbeat else _no_beat
-    sweep.Sweeper(parts, every=delivery.sweep, threads=max(delivery.threads, 8), beat=beat).run(stop)
+    sweep.Sweeper(parts, every=delivery.sweep, threads=delivery.threads, beat=beat).run(stop)
 
 
 def _no_beat() -> None:

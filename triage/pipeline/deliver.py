@@ -10,11 +10,12 @@ import structlog
 
 from triage import remote
 from triage.delivery import Move, Pace, after_error, after_look
-from triage.errors import OutcomeUnknown, RemoteError, Unauthorized
+from triage.errors import OutcomeUnknown, RemoteError
 from triage.failpoint import hit
 from triage.mention import ActionKind, Receipt, State, Work
-from triage.pipeline.intake import look_at
+from triage.pipeline.intake import look_again, look_at
 from triage.pipeline.parts import Parts
+from triage.pipeline.spending import failed, spends
 from triage.store.outbox import Pending
 
 log = structlog.get_logger()
@@ -54,10 +55,12 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
             if work.kind is ActionKind.ALERT:
                 parts.store.outbox.repeat_alert(work, parts.clock.now(), parts.notifier(work.via).manifest.repeats)
         elif move.state is not State.DONE:
-            log.warning("not delivered", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
+            say = log.warning if parts.store.accounts.is_news(work.via) else log.debug  # of an outage each probe would say it again
+            say("not delivered", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
     return sent
 
 
+@spends
 def _send(parts: Parts, work: Work, intent: float) -> Move:
     try:
         with remote.sending(intent):
@@ -107,17 +110,14 @@ def _still_stands(parts: Parts, pending: Pending) -> bool:
     if pending.read_at is not None and now - pending.read_at < FRESH:
         return True
     assert pending.source is not None
-    try:
-        found = parts.platform(pending.source).reread([pending.remote_id])
-    except RemoteError as error:
-        log.info("the post could not be read again before acting on it", action=pending.id, why=str(error))
-        return True  # a reply then fails by itself; a ticket must not wait for another server
+    found = look_again(parts, pending.source, pending.remote_id)  # nothing: a ticket must not wait for another server
     changed = look_at(parts, pending.source, found)
     if changed:
         parts.store.outbox.postpone(pending.id, State.PLANNED, now + JUDGE_FIRST)
     return not changed and not (pending.remote_id in found and found[pending.remote_id] is None)
 
 
+@spends
 def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
     """Look for what became of actions in doubt. Returns the ids of those that are settled."""
     settled: list[int] = []
@@ -138,7 +138,7 @@ def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
             repeatable = far.repeatable() if is_reply else True  # type: ignore[union-attr]
         except RemoteError as error:
             role = "source" if is_reply else "tracker"
-            parts.store.accounts.failed(role, work.via, str(error), now, pause=isinstance(error, Unauthorized))
+            failed(parts, role, work.via, error)
             parts.store.outbox.postpone(action_id, State.DOUBT, now + timedelta(seconds=parts.config.delivery.settle))
             continue
         move = after_look(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from triage.delivery import Pace
 from triage.store.accounts import Accounts
 from triage.store.database import Database
 from triage.store.desk import Desk
@@ -29,12 +30,14 @@ class Store:
         notifiers: Sequence[str] = (),
         brake: Mapping[str, int] | None = None,
         role: str = "cli",
+        pace: Pace | None = None,
+        drain: float = 1.0,
     ) -> None:
         self.database = Database(url)
         self.database.migrate()
         self.owners = Owners(self.database, role)
         self.inbox = Inbox(self.database, site=site, observe=observe)
-        self.accounts = Accounts(self.database, site=site, notifiers=notifiers, observe=observe)
+        self.accounts = Accounts(self.database, site=site, notifiers=notifiers, observe=observe, pace=pace, drain=drain)
         self.outbox = Outbox(self.database, self.owners, self.accounts, observe=observe, brake=brake or {})
         self.outbox.load_secret()
         self.desk = Desk(self.database, site=site)
