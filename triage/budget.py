@@ -81,6 +81,10 @@ class Standing:
     requests: Budget = Budget()
     posts: Budget = Budget()
 
+    def rests_until(self, now: datetime) -> datetime | None:
+        """Until when nobody may call it; None where somebody may."""
+        return max((moment for moment in (self.paused_until, self.probe_at) if moment is not None and moment > now), default=None)
+
     @property
     def ails(self) -> bool:
         """Whether the last that we know of it is a failure that made it rest."""
@@ -123,7 +127,7 @@ def may_post(posts: Budget, now: datetime) -> Leave:
 
 def leave(standing: Standing, purpose: Purpose, now: datetime, *, post: bool = False) -> Leave:
     """Whether to go. An account that rests is left alone; when its rest is over one tries; one that is well has its budget."""
-    until = max((moment for moment in (standing.paused_until, standing.probe_at) if moment is not None and moment > now), default=None)
+    until = standing.rests_until(now)
     if until is not None:
         return Leave(False, until, standing.paused_why or "it did not answer, and is tried again by one at a time")
     asked = may(purpose, standing.requests, now)

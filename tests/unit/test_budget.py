@@ -104,10 +104,16 @@ DATE = {"Date": "Sun, 01 Mar 2026 00:00:00 GMT"}
 @pytest.mark.parametrize(
     ("headers", "found"),
     [
-        ({"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299", "X-RateLimit-Reset": "2026-03-01T00:05:00.000000Z"}, (300, 299, 300.0)),
+        (
+            {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299", "X-RateLimit-Reset": "2026-03-01T00:05:00.000000Z"},
+            (300, 299, 300.0),
+        ),
         ({"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1772323500"}, (300, 0, 300.0)),  # GoToSocial
         ({"X-RateLimit-Limit": "30", "X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "17"}, (30, 3, 17.0)),
-        ({"X-RateLimit-Limit": "350", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2026-03-01T00:01Z"}, (350, 0, 60.0)),  # Jira Cloud
+        (
+            {"X-RateLimit-Limit": "350", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2026-03-01T00:01Z"},
+            (350, 0, 60.0),
+        ),  # Jira Cloud
         (
             {  # Jira Data Center
                 "X-RateLimit-Limit": "60",

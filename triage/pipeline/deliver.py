@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 
 from triage import remote
+from triage.budget import Purpose
 from triage.delivery import Move, Pace, after_error, after_look
 from triage.errors import OutcomeUnknown, RemoteError
 from triage.failpoint import hit
@@ -34,10 +35,14 @@ def pace(parts: Parts) -> Pace:
 def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
     """Carry out these actions as far as they are due and ours. Returns the ids of those that were sent."""
     sent: list[int] = []
+    resting: set[str] = set()
     known = {*parts.sources, *parts.trackers, *parts.notifiers}
     for pending in parts.store.outbox.pending(ids):
         if pending.via not in known:
             parts.store.outbox.strand(pending.id, pending.via, parts.clock.now())
+            continue
+        if pending.via in resting or parts.store.accounts.put_off(pending.via, parts.clock.now()):
+            resting.add(pending.via)  # else each of them would read its post again, only to wait then
             continue
         if not _still_stands(parts, pending):
             continue
@@ -110,7 +115,8 @@ def _still_stands(parts: Parts, pending: Pending) -> bool:
     if pending.read_at is not None and now - pending.read_at < FRESH:
         return True
     assert pending.source is not None
-    found = look_again(parts, pending.source, pending.remote_id)  # nothing: a ticket must not wait for another server
+    purpose = Purpose.SEND if pending.kind is ActionKind.REPLY else Purpose.POLL  # a poll matters more than a ticket's second look
+    found = look_again(parts, pending.source, pending.remote_id, purpose)  # nothing: a ticket must not wait for another server
     changed = look_at(parts, pending.source, found)
     if changed:
         parts.store.outbox.postpone(pending.id, State.PLANNED, now + JUDGE_FIRST)

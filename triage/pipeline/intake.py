@@ -175,9 +175,9 @@ def look_at(parts: Parts, name: str, found: Mapping[str, Item | None]) -> list[i
     )
 
 
-def look_again(parts: Parts, name: str, remote_id: str) -> Mapping[str, Item | None]:
+def look_again(parts: Parts, name: str, remote_id: str, purpose: Purpose) -> Mapping[str, Item | None]:
     """What a post is now, before we act on it; nothing where it can't be read at the moment, or its source rests."""
-    if not parts.store.accounts.leave(name, Purpose.SEND, parts.clock.now()).go:
+    if not parts.store.accounts.leave(name, purpose, parts.clock.now()).go:
         return {}
     with talk(parts, "source", name):
         return parts.platform(name).reread([remote_id])

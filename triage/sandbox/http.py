@@ -226,7 +226,11 @@ class Server:
             "empty": {"Retry-After": ""},
             "twice": {"Retry-After": "30\r\nRetry-After: 60"},
             "none": {},
-            "iso": {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": datetime.fromtimestamp(then, UTC).isoformat()},
+            "iso": {
+                "X-RateLimit-Limit": "300",
+                "X-RateLimit-Remaining": "0",
+                "X-RateLimit-Reset": datetime.fromtimestamp(then, UTC).isoformat(),
+            },
             "epoch": {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(then))},
         }.get(fault.value, {"Retry-After": fault.value or "120"})
         return Reply({"error": "Too many requests", "errorMessages": ["Too many requests"]}, 429, headers)

@@ -76,8 +76,17 @@ class Accounts:
     def rests(self, name: str, now: datetime) -> bool:
         """Whether it is left alone at this moment."""
         with self._database.read() as connection:
-            standing = self._standing(connection, name)
-        return any(moment is not None and moment > now for moment in (standing.paused_until, standing.probe_at))
+            return self._standing(connection, name).rests_until(now) is not None
+
+    def put_off(self, name: str, now: datetime) -> bool:
+        """Whether it rests; then all that goes there is due when the rest is over."""
+        if not self.rests(name, now):
+            return False
+        with self._database.write() as connection:
+            until = self._standing(connection, name).rests_until(now)
+            if until is not None:
+                self._put_off_in(connection, name, until)
+        return until is not None
 
     def is_news(self, name: str) -> bool:
         """Whether a failure is not just another one of an outage that was told."""
@@ -104,18 +113,17 @@ class Accounts:
         if found.held and kind == ActionKind.REPLY:
             values["error"] = f"{HELD}{found.why}"  # type: ignore[assignment]
         connection.execute(sa.update(actions).where(actions.c.id == action_id).values(values))
-        if found.held:
-            return
+        if not found.held:
+            self._put_off_in(connection, via, found.until)
+
+    def _put_off_in(self, connection: Connection, via: str, until: datetime) -> None:
         others = sa.select(actions.c.id).where(
-            actions.c.via == via,
-            actions.c.state.in_([str(State.PLANNED), str(State.DOUBT)]),
-            actions.c.due_at < found.until,
-            actions.c.id != action_id,
+            actions.c.via == via, actions.c.state.in_([str(State.PLANNED), str(State.DOUBT)]), actions.c.due_at < until
         )
         # What another worker holds it works on: to wait for it here, two could wait for each other.
         ids = list(connection.execute(others.order_by(actions.c.id).with_for_update(skip_locked=True)).scalars())
         if ids:
-            connection.execute(sa.update(actions).where(batch.among(connection, actions.c.id, ids)).values(due_at=found.until))
+            connection.execute(sa.update(actions).where(batch.among(connection, actions.c.id, ids)).values(due_at=until))
 
     # What was asked
 
