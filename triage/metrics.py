@@ -289,7 +289,8 @@ class Limits:
     @classmethod
     def for_sweep(cls, every: float) -> Limits:
         """For workers that look for due work every so many seconds: one that looks seldom has not stalled, nor is what it has not seen late."""
-        return cls(sweep_stalled=max(cls.sweep_stalled, every * 3), work_behind=max(cls.work_behind, every * 3))
+        usual = cls()
+        return cls(sweep_stalled=max(usual.sweep_stalled, every * 3), work_behind=max(usual.work_behind, every * 3))
 
 
 def health(snapshot: Snapshot, limits: Limits = Limits()) -> tuple[bool, dict[str, Any]]:

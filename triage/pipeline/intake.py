@@ -179,9 +179,10 @@ def look_again(parts: Parts, name: str, remote_id: str, purpose: Purpose) -> Map
     """What a post is now, before we act on it; nothing where it can't be read at the moment, or its source rests."""
     if not parts.store.accounts.leave(name, purpose, parts.clock.now()).go:
         return {}
+    found: dict[str, Item | None] = {}
     with talk(parts, "source", name):
-        return parts.platform(name).reread([remote_id])
-    return {}  # it failed, which its account knows by now
+        found |= parts.platform(name).reread([remote_id])
+    return found
 
 
 def follow(parts: Parts, name: str, stop: Event, changed: Callable[[list[int]], None]) -> None:

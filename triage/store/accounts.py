@@ -222,11 +222,10 @@ class Accounts:
         until = max((moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None), default=None)
         if until is None:
             return
-        waiting = sa.select(actions.c.id, actions.c.kind).where(
-            actions.c.via == row["name"],
-            actions.c.state.in_([str(State.PLANNED), str(State.DOUBT)]),
-            actions.c.due_at <= until,
-        )
+        # What tried it, and failed with it, waits longer each time for its own next attempt: that is over, too.
+        tried = sa.and_(actions.c.state == str(State.PLANNED), actions.c.attempt > 0, actions.c.due_at.is_not(None))
+        put_off = sa.and_(actions.c.state.in_([str(State.PLANNED), str(State.DOUBT)]), actions.c.due_at <= until)
+        waiting = sa.select(actions.c.id, actions.c.kind).where(actions.c.via == row["name"], sa.or_(put_off, tried))
         found = connection.execute(waiting.order_by(actions.c.id).with_for_update(skip_locked=True)).all()
         long = row["failures"] >= LONG_OUTAGE or row["refusals"] > 1
         after = drain(len(found), self._drain if long else 0.0)
