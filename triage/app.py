@@ -15,6 +15,7 @@ from triage import remote
 from triage.clock import Clock, SystemClock
 from triage.config import Config, Connector
 from triage.contracts import Manifest, Notifier, Platform, Tracker
+from triage.delivery import Pace
 from triage.errors import ConfigError, UserError
 from triage.mention import Label, Mention, Verdict
 from triage.store import Store
@@ -72,6 +73,7 @@ class App:
         for secret in configuration.secrets(config):
             remote.keep_secret(secret)
         self._check_names()
+        delivery = config.delivery
         self.store = Store(
             config.store,
             site=config.site,
@@ -81,6 +83,8 @@ class App:
             | {"": config.delivery.brake_per_hour},
             role=role,
             folder=config.folder,
+            pace=Pace(delivery.settle, delivery.retry_first, delivery.retry_longest, delivery.attempts_before_parking),
+            drain=delivery.drain,
         )
         self._made: dict[tuple[str, str], Any] = {}
         self._classifier: Classifier | None = None
@@ -140,6 +144,11 @@ class App:
 
     def _connector(self, kind: str, name: str, known: dict[str, Connector]) -> Any:
         with self._guard:
+            if name in known and (fresh := configuration.renewed(known[name], self.config)) is not None:
+                known[name] = fresh  # its secret file holds another one: a new token is used at the next call, without a restart
+                for secret in configuration.secrets(self.config):
+                    remote.keep_secret(secret)
+                self._made.pop((kind, name), None)
             if (kind, name) not in self._made:
                 if name not in known:
                     raise UserError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateAttr, TypeAdapter, ValidationError
 
-from triage import config_lines
+from triage import config_lines, config_secrets
 from triage.config_errors import explain, is_model, item_type, key_of, nearest, plain_types, refuse, unknown
 from triage.config_lines import Key, Places
 from triage.config_rules import Confidence, Count, Followers, Rule, Section, Share, Step, Text, When, check
@@ -41,6 +41,7 @@ __all__ = [
     "load",
     "no_such_type",
     "parse",
+    "renewed",
     "sample",
     "seconds",
     "secrets",
@@ -96,10 +97,13 @@ class Delivery(Section):
     poison_attempts: Whole = Field(default=2, description="A post whose worker died so many times while it was processed is quarantined.")
     claim_seconds: Duration = Field(default=120.0, description="How long a worker may hold a claim before others ask whether it is alive.")
     batch: Whole = Field(default=500, description="How many mentions are processed together, at most.")
-    threads: Whole = Field(default=4, description="How many actions a worker carries out at once.")
+    threads: Whole = Field(default=8, description="How many far sides a worker talks to at once, each in a lane of its own.")
     hang: Duration = Field(
         default=120.0,
         description="A process of `triage up` that gives no sign of life for so long is replaced. Make it longer than any call (30s).",
+    )
+    drain: Duration = Field(
+        default=1.0, description="The time between two of the actions that a long outage kept waiting, when their account is back."
     )
 
 
@@ -281,6 +285,15 @@ def secrets(config: Config) -> list[str]:
     found = [value for connector in connectors for value in values_in(connector.options)]
     found += [*passwords_in(config.store), *passwords_in(config.broker)]
     return [value for value in dict.fromkeys(found) if value]
+
+
+def renewed(connector: Connector, config: Config) -> Connector | None:
+    """The connector with what its secret files hold now; None where that is what it has."""
+    if not any(isinstance(value, Secret | dict | list) for value in connector.options.values()):
+        return None
+    base = (config.path.parent if config.path is not None else Path()).absolute()
+    options = config_secrets.renewed(dict(connector.options), base)
+    return None if list(values_in(options)) == list(values_in(connector.options)) else replace(connector, options=options)
 
 
 def no_such_type(connector: Connector, known: Sequence[str], config: Config) -> ConfigError:

@@ -75,6 +75,18 @@ def resolved(value: Any, base: Path, env: Mapping[str, str]) -> Any:
     return value
 
 
+def renewed(value: Any, base: Path) -> Any:
+    """`value` with what its secret files hold now. A file that can't be read at this moment, or is empty, changes nothing."""
+    if isinstance(value, Secret) and "file" in value.pointer:
+        now = fetch(value.pointer, base, {})
+        return value if now.problem or now.get_secret_value() == value.get_secret_value() else now
+    if isinstance(value, dict):
+        return {key: renewed(inner, base) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [renewed(inner, base) for inner in value]
+    return value
+
+
 def values_in(value: Any) -> Iterator[str]:
     """Every secret value inside."""
     if isinstance(value, SecretStr):

@@ -27,7 +27,8 @@ class Manifest:
     one; `name` is the source's, tracker's or notifier's name in the config. `interval` is the number of seconds
     between polls by default. `replies` is False where answers must be given by hand. `streams` tells that `stream`
     yields edits and deletions. `repeats` is the number of seconds after which a notifier wants an open alert again
-    (None: once is enough).
+    (None: once is enough). `requests` and `posts` are the limits, (how many, in how many seconds), against which we count
+    where the far side does not say what is left; None where it has none that we know of.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Manifest:
     replies: bool = False
     streams: bool = False
     repeats: float | None = None
+    requests: tuple[int, float] | None = None
+    posts: tuple[int, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

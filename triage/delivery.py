@@ -34,7 +34,8 @@ class Pace:
 class Move:
     """Where an action goes next, and why.
 
-    `pause` tells to leave the account alone, since its token was refused; `rest` for so many seconds, as it asked.
+    `pause` tells to leave the account alone, since its token was refused; `rest` for so many seconds, as it asked (0: it did
+    not say how long); `down` until it answers again, since it seems to be away.
     `alert` is for the people on call.
     """
 
@@ -45,6 +46,7 @@ class Move:
     pause: bool = False
     alert: str = ""
     rest: float | None = None
+    down: bool = False
     looked: bool = False
     retried: bool = False
 
@@ -68,16 +70,19 @@ def after_error(kind: ActionKind, attempt: int, error: RemoteError, now: datetim
     if isinstance(error, Refused):
         return Move(State.REJECTED, why, alert=why if kind is ActionKind.ALERT else "")
     if isinstance(error, OutcomeUnknown) and kind is not ActionKind.ALERT:
-        return Move(State.DOUBT, why, due_at=now + timedelta(seconds=pace.settle * looks(kind)[0]))
+        return Move(State.DOUBT, why, due_at=now + timedelta(seconds=pace.settle * looks(kind)[0]), down=error.down)
     wait = backoff(attempt, pace)
-    if isinstance(error, NotAccepted) and error.after is not None:
+    if isinstance(error, NotAccepted) and error.after is not None and not (isinstance(error, RateLimited) and error.limit):
         wait = max(wait, error.after) if kind is not ActionKind.ALERT else error.after
-    rest = error.after if isinstance(error, RateLimited) else None
     if kind is ActionKind.ALERT:  # rather twice than never: an alert is neither parked nor in doubt
-        return Move(State.PLANNED, why, due_at=now + timedelta(seconds=min(wait, 60.0)))
-    if attempt >= pace.attempts and not isinstance(error, Unauthorized):
-        return Move(State.PARKED, f"given up after {attempt} attempts: {why}", alert=why)
-    return Move(State.PLANNED, why, due_at=now + timedelta(seconds=wait), pause=isinstance(error, Unauthorized), rest=rest)
+        return Move(State.PLANNED, why, due_at=now + timedelta(seconds=min(wait, 60.0)), down=error.down)
+    pause = isinstance(error, Unauthorized)
+    # A spent limit on posts keeps replies alone waiting; their account has noted it.
+    rest = (error.after or 0.0) if isinstance(error, RateLimited) and not error.limit else None
+    away = error.down and error.status is None  # says nothing about this action, so it may not use up its attempts
+    if attempt >= pace.attempts and not pause and not away:
+        return Move(State.PARKED, f"given up after {attempt} attempts: {why}", alert=why, rest=rest, down=error.down)
+    return Move(State.PLANNED, why, due_at=now + timedelta(seconds=wait), pause=pause, rest=rest, down=error.down)
 
 
 def after_look(

@@ -46,6 +46,9 @@ class ItemError(TriageError):
 class RemoteError(TriageError):
     """The far side did not do what we asked. `status` is the HTTP status if there was an answer."""
 
+    down = False
+    """Whether the whole server seems to be away: no connection, a cut one, no answer in time, a 5xx."""
+
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
@@ -64,7 +67,9 @@ class Unauthorized(NotAccepted):
 
 
 class RateLimited(NotAccepted):
-    """429: too many requests."""
+    """429: too many requests. `limit` names the limit that is spent where it is not the one on all requests (`budget.POSTS`)."""
+
+    limit = ""
 
 
 class TooLate(NotAccepted):

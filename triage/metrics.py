@@ -52,6 +52,15 @@ class AccountHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetHealth:
+    """A limit of an account, what is left of it, and in how many seconds it is whole again (0: it is)."""
+
+    limit: int
+    left: int
+    reset_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The service at one moment, as the store sees it. Ages are in seconds.
 
@@ -63,6 +72,7 @@ class Snapshot:
     problems that the audit found twice. `workers_alive` counts workers that gave a sign of life within the last two
     minutes, `last_sweep_age_seconds` is None if none ever did. `copied` tells why the store is a copy that sends nothing,
     `restore_mode_until` is None while restore mode is off. What is missing from a mapping is shown as 0.
+    `budgets` is by role, account, and requests or posts, as far as they are known.
     """
 
     sources: Mapping[str, SourceHealth] = field(default_factory=lambda: NOTHING)
@@ -83,6 +93,7 @@ class Snapshot:
     schema_version: str = ""
     copied: str = ""
     restore_mode_until: datetime | None = None
+    budgets: Mapping[tuple[str, str, str], BudgetHealth] = field(default_factory=lambda: NOTHING)
 
     def in_state(self, state: State) -> int:
         """How many actions of any kind are in it."""
@@ -119,6 +130,10 @@ def _of_sources(read: Callable[[SourceHealth], float | None]) -> Callable[[Snaps
 
 def _of_accounts(read: Callable[[AccountHealth], bool]) -> Callable[[Snapshot], Iterable[Sample]]:
     return lambda snapshot: [((role, name), float(read(health))) for (role, name), health in snapshot.accounts.items()]
+
+
+def _of_budgets(read: Callable[[BudgetHealth], float]) -> Callable[[Snapshot], Iterable[Sample]]:
+    return lambda snapshot: [(names, read(health)) for names, health in snapshot.budgets.items()]
 
 
 def _one(read: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterable[Sample]]:
@@ -163,6 +178,17 @@ SERIES: Mapping[str, Series] = {
     ),
     "triage_account_paused": Series(
         "1 while this tracker or notifier rests.", ("role", "account"), _of_accounts(lambda health: health.paused)
+    ),
+    "triage_budget_limit": Series(
+        "What the account's server allows in its window: requests, or posts. Absent where it is not known.",
+        ("role", "account", "what"),
+        _of_budgets(lambda health: health.limit),
+    ),
+    "triage_budget_left": Series(
+        "What is left of it until its reset.", ("role", "account", "what"), _of_budgets(lambda health: health.left)
+    ),
+    "triage_budget_reset_seconds": Series(
+        "Seconds until it is whole again; 0 if it is.", ("role", "account", "what"), _of_budgets(lambda health: health.reset_seconds)
     ),
     "triage_mentions_total": Series("Mentions stored.", (), _one(lambda snapshot: snapshot.mentions), "counter"),
     "triage_verdicts_total": Series(
@@ -264,6 +290,12 @@ class Limits:
     sweep_stalled: float = 60.0
     work_behind: float = 300.0
     doubt_stuck: float = 900.0
+
+    @classmethod
+    def for_sweep(cls, every: float) -> Limits:
+        """For workers that look for due work every so many seconds: one that looks seldom has not stalled, nor is what it has not seen late."""
+        usual = cls()
+        return cls(sweep_stalled=max(usual.sweep_stalled, every * 3), work_behind=max(usual.work_behind, every * 3))
 
 
 def health(snapshot: Snapshot, limits: Limits = Limits()) -> tuple[bool, dict[str, Any]]:

@@ -9,6 +9,7 @@ wraps them. A write counts as sent from its first byte on: before that a failure
 from __future__ import annotations
 
 import json
+import math
 import re
 import ssl
 import time
@@ -27,6 +28,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from triage import __version__
+from triage.budget import Use
 from triage.errors import (
     Gone,
     NotAccepted,
@@ -42,6 +44,7 @@ AGENT = f"triage/{__version__}"  # GoToSocial answers 418 to a request without o
 CONNECT_SECONDS = 10.0
 DEADLINE_SECONDS = 30.0
 FIRST_BYTE_SECONDS = 2.0  # later than this after the intent was written down nothing is sent (docs/delivery.md)
+LONGEST_RESET_SECONDS = 86400.0
 LONGEST_WAIT_SECONDS = 3600.0  # a Retry-After of a day may be junk; one request an hour finds out
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -87,6 +90,8 @@ class _Call:
 _call: ContextVar[_Call | None] = ContextVar("triage_call", default=None)
 _intent: ContextVar[float | None] = ContextVar("triage_intent", default=None)
 _answers: ContextVar[list[Answer] | None] = ContextVar("triage_answers", default=None)
+_meter: ContextVar[Meter | None] = ContextVar("triage_meter", default=None)
+_limit: ContextVar[str] = ContextVar("triage_limit", default="")
 
 
 class _Watched:
@@ -170,7 +175,12 @@ class Adapter(HTTPAdapter):
             watchdog.cancel()
             _call.reset(token)
         refusal = error_of(response, self.account, is_read=call.is_read)
+        meter = _meter.get()
+        if meter is not None:
+            meter.count(self.account, _limit.get(), response.headers, refusal)
         if refusal is not None:
+            if isinstance(refusal, RateLimited):
+                refusal.limit = _limit.get()
             raise refusal
         answers = _answers.get()
         if answers is not None and not streaming:
@@ -181,9 +191,11 @@ class Adapter(HTTPAdapter):
     def _cut(self, call: _Call, error: Exception) -> RemoteError:
         """The connection failed: was it before the first byte of a write?"""
         why = f"no answer within {self.deadline:g} s" if call.expired else redact(_root(error))
-        if call.is_read or not call.sent:
-            return NotAccepted(f"{self.account}: {why}")
-        return OutcomeUnknown(f"{self.account}: {why}, after the request was sent")
+        cut: RemoteError = NotAccepted(f"{self.account}: {why}")
+        if call.sent and not call.is_read:
+            cut = OutcomeUnknown(f"{self.account}: {why}, after the request was sent")
+        cut.down = True
+        return cut
 
 
 def _root(error: BaseException) -> str:
@@ -228,9 +240,11 @@ def error_of(response: requests.Response, account: str, *, is_read: bool) -> Rem
     if status == 429:
         return RateLimited(text, status=status, after=wait_seconds(response.headers))
     if status >= 500 or status == 408:
+        error: RemoteError = OutcomeUnknown(text, status=status)
         if is_read:
-            return NotAccepted(text, status=status, after=wait_seconds(response.headers))
-        return OutcomeUnknown(text, status=status)
+            error = NotAccepted(text, status=status, after=wait_seconds(response.headers))
+        error.down = True
+        return error
     if status in (404, 410):
         # A proxy's or a maintenance page says nothing about one post.
         return Gone(text, status=status, proven=not response.content.strip() or _is_json(response))
@@ -266,32 +280,102 @@ def _said(response: requests.Response) -> str:
 
 
 def wait_seconds(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """How long a 429 or 503 asks us to wait: `Retry-After` in seconds or as a date, or Mastodon's `X-RateLimit-Reset`.
+    """How long a 429 or 503 asks us to wait: `Retry-After` in seconds or as a date, else `X-RateLimit-Reset`.
 
-    Between 1 and `LONGEST_WAIT_SECONDS`; None where there is no such header or it is junk.
+    Between 1 and `LONGEST_WAIT_SECONDS`, the longest where a header came several times; None where there is none that can be
+    read. A date is on the server's clock, so it counts from the answer's own Date.
     """
-    now = now or datetime.now(UTC)
+    now = now or _time_of(headers.get("Date") or "") or datetime.now(UTC)
     for name in ("Retry-After", "X-RateLimit-Reset"):
-        value = (headers.get(name) or "").strip()
-        if not value:
-            continue
-        seconds = _seconds(value, now)
+        seconds = _seconds((headers.get(name) or "").strip(), now)
         if seconds is not None:
             return min(max(seconds, 1.0), LONGEST_WAIT_SECONDS)
     return None
 
 
 def _seconds(value: str, now: datetime) -> float | None:
-    if re.fullmatch(r"\d{1,12}(\.\d+)?", value):
-        number = float(value)
+    """A number of seconds, an epoch or a date as seconds from `now`; of several (requests joins them by commas) the longest."""
+    if re.fullmatch(r"\d{1,12}(\.\d+)?(\s*,\s*\d{1,12}(\.\d+)?)*", value):
+        number = max(float(part) for part in value.split(","))
         return number - now.timestamp() if number > 1e9 else number
+    dates = re.findall(r"[A-Za-z]{3}, \d\d? [A-Za-z]{3} \d{4} [\d:]{8} \w+", value) or [value]
+    moments = [moment for moment in map(_time_of, dates) if moment is not None]
+    return (max(moments) - now).total_seconds() if moments else None
+
+
+def _time_of(value: str) -> datetime | None:
+    """A moment in ISO form or as HTTP writes it; None for anything else."""
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             moment = parse(value)
-        except (ValueError, TypeError, IndexError):
+        except (ValueError, TypeError, IndexError, OverflowError):
             continue
-        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return None
+
+
+def limit_of(headers: Mapping[str, str]) -> tuple[int, int, float] | None:
+    """What an answer says of our limit: how many requests, how many are left, and in how many seconds it is whole again.
+
+    Mastodon, GoToSocial and Jira Cloud tell when; Jira Data Center tells how fast it fills. None where one of the three is missing
+    or can't be read.
+    """
+    limit, left = (_count_of(headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining"))
+    if limit is None or left is None or limit < 1:
+        return None
+    now = _time_of(headers.get("Date") or "") or datetime.now(UTC)
+    reset = _seconds((headers.get("X-RateLimit-Reset") or "").strip(), now)
+    filled, every = (_count_of(headers.get(f"X-RateLimit-{name}")) for name in ("FillRate", "Interval-Seconds"))
+    if reset is None and filled and every:
+        reset = math.ceil(max(limit - left, 0) / filled) * every
+    return None if reset is None else (limit, left, min(max(reset, 1.0), LONGEST_RESET_SECONDS))
+
+
+def _count_of(value: str | None) -> int | None:
+    return int(value) if value is not None and re.fullmatch(r"\s*\d{1,9}\s*", value) else None
+
+
+class Meter:
+    """What was asked of each account since the last look, by the account's name and the limit that it counts to."""
+
+    def __init__(self) -> None:
+        self._uses: dict[tuple[str, str], Use] = {}
+
+    def count(self, account: str, limit: str, headers: Mapping[str, str], refusal: RemoteError | None) -> None:
+        """Count one answer."""
+        use = self._uses.setdefault((account, limit), Use())
+        use.asked += 1
+        said = limit_of(headers)
+        if said is not None:
+            use.limit, use.left, use.reset_in = said
+        if isinstance(refusal, RateLimited):
+            use.limited = refusal.after or 0.0
+
+    def take(self) -> dict[tuple[str, str], Use]:
+        """What was counted; from now on it counts from nothing."""
+        uses, self._uses = self._uses, {}
+        return uses
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    """Around a job: what it asks of whom is counted, so that it can be noted down once for all of its requests."""
+    meter = Meter()
+    token = _meter.set(meter)
+    try:
+        yield meter
+    finally:
+        _meter.reset(token)
+
+
+@contextmanager
+def counted_as(limit: str) -> Iterator[None]:
+    """Around requests that the server counts to another limit than the usual one, and whose answers tell of that one."""
+    token = _limit.set(limit)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
 
 
 @contextmanager

@@ -257,7 +257,7 @@ def run_sweep(parts: App, stop: Event) -> None:
         if parts.platform(name).manifest.streams:
             Thread(target=_follow, args=(parts, name, stop), name=f"stream {name}", daemon=True).start()
     delivery = parts.config.delivery
-    sweep.Sweeper(parts, every=delivery.sweep, threads=max(delivery.threads, 8), beat=beat).run(stop)
+    sweep.Sweeper(parts, every=delivery.sweep, threads=delivery.threads, beat=beat).run(stop)
 
 
 def _sweep_or_end(parts: App, stop: Event) -> None:

@@ -317,7 +317,7 @@ def test_backfill_observes(tmp_path: Path, store_url: str) -> None:
     app.pass_()
     app.acme.post("bob@x.example", "broken since a minute")
     since = app.clock.now().replace(year=2000)
-    assert len(intake.backfill(app, "acme", since, act=False, progress=lambda _: None)) == 1
+    assert len(intake.backfill(app, "acme", since, act=False, progress=lambda _: None, wait=lambda *_: None)) == 1
     app.pass_()
     assert [ticket.summary for ticket in app.tickets.tickets] == ["bob@x.example: broken since a minute"]
     assert [row["author"] for row in app.queue()] == ["bob@x.example"]

@@ -195,6 +195,14 @@ def _rules() -> Any:
     return own.rules
 
 
+def _wait(until: datetime, why: str) -> None:
+    """Somebody asked for it and sees it wait; the service goes on beside it with what is left."""
+    import time
+
+    click.echo(f"waits until {until:%H:%M:%S} UTC: {why}", err=True)
+    time.sleep(max((until - datetime.now(UTC)).total_seconds(), 1.0))
+
+
 def _since(text: str) -> datetime:
     """A moment from `7d`, `2h` or a date."""
     from triage.errors import UserError
@@ -229,7 +237,7 @@ def backfill(since: str, source: str | None, act: bool) -> None:
         if not names:
             raise UserError("the config has no sources; add one, or run triage init")
         with _progress("fetching") as advance:
-            new = [id_ for name in names for id_ in intake.backfill(app, name, start, act=act, progress=advance)]
+            new = [id_ for name in names for id_ in intake.backfill(app, name, start, act=act, progress=advance, wait=_wait)]
         with _progress("judging", total=len(new)) as advance:
             judge.process(app)
             advance(len(new))

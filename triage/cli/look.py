@@ -48,6 +48,11 @@ def status(as_json: bool) -> None:
             f"{account['role']:<9} {account['name']} is {account['state']}, last success {ago(account['last_success'])} ago"
             f"{held}{late}{why}"
         )
+        for what in ("requests", "posts"):
+            budget = account[what]
+            if budget is not None:
+                whole = f", whole again at {budget['reset_at']:%H:%M:%S} UTC" if budget["reset_at"] is not None else ""
+                click.echo(f"          {budget['left']} of {budget['limit']} {what} left{whole}")
     for alert in found["alerts"]:
         click.echo(f"alert     {alert['name']} since {ago(alert['since'])}: {safe(alert['summary'])}")
     if not found["workers"]:

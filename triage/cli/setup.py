@@ -158,8 +158,12 @@ def _examine() -> Iterator[tuple[str, Finding]]:
         ):
             for name in names:
                 try:
+                    well = True
                     for finding in get(name).check():
+                        well = well and finding.level != "fail"
                         yield f"{kind} {name}", finding
+                    if well:  # a token that was renewed: no need to wait for the end of the pause
+                        app.store.accounts.unpause(app.clock.now(), name)
                 except RemoteError as error:
                     yield (
                         f"{kind} {name}",

@@ -9,12 +9,14 @@ from datetime import timedelta
 import structlog
 
 from triage import remote
+from triage.budget import Purpose
 from triage.delivery import Move, Pace, after_blind_glance, after_error, after_glance, after_look
-from triage.errors import OutcomeUnknown, RemoteError, Unauthorized
+from triage.errors import OutcomeUnknown, RemoteError
 from triage.failpoint import hit
 from triage.mention import ActionKind, Receipt, State, Work
-from triage.pipeline.intake import look_at
+from triage.pipeline.intake import look_again, look_at
 from triage.pipeline.parts import Parts
+from triage.pipeline.spending import failed, spends
 from triage.store.outbox import Pending, looks_first
 
 log = structlog.get_logger()
@@ -33,6 +35,7 @@ def pace(parts: Parts) -> Pace:
 def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
     """Carry out these actions as far as they are due and ours. Returns the ids of those that were sent."""
     sent: list[int] = []
+    resting: set[str] = set()
     known = {*parts.sources, *parts.trackers, *parts.notifiers}
     stand = parts.store.place.check(parts.clock.now())
     if stand.newer:
@@ -42,6 +45,9 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
             continue
         if pending.via not in known:
             parts.store.outbox.strand(pending.id, pending.via, parts.clock.now())
+            continue
+        if pending.via in resting or parts.store.accounts.put_off(pending.via, parts.clock.now()):
+            resting.add(pending.via)  # else each of them would read its post again, only to wait then
             continue
         if not _still_stands(parts, pending):
             continue
@@ -59,7 +65,8 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
             if work.kind is ActionKind.ALERT:
                 parts.store.outbox.repeat_alert(work, parts.clock.now(), parts.notifier(work.via).manifest.repeats)
         elif move.state is not State.DONE:
-            log.warning("not delivered", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
+            say = log.warning if parts.store.accounts.is_news(work.via) else log.debug  # of an outage each probe would say it again
+            say("not delivered", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
     return sent
 
 
@@ -98,6 +105,7 @@ def _find(parts: Parts, work: Work) -> Sequence[Receipt]:
     return parts.platform(work.via).find(work) if work.kind is ActionKind.REPLY else parts.tracker(work.via).find(work)
 
 
+@spends
 def _send(parts: Parts, work: Work, intent: float) -> Move:
     try:
         with remote.sending(intent):
@@ -147,17 +155,15 @@ def _still_stands(parts: Parts, pending: Pending) -> bool:
     if pending.read_at is not None and now - pending.read_at < FRESH:
         return True
     assert pending.source is not None
-    try:
-        found = parts.platform(pending.source).reread([pending.remote_id])
-    except RemoteError as error:
-        log.info("the post could not be read again before acting on it", action=pending.id, why=str(error))
-        return True  # a reply then fails by itself; a ticket must not wait for another server
+    purpose = Purpose.SEND if pending.kind is ActionKind.REPLY else Purpose.POLL  # a poll matters more than a ticket's second look
+    found = look_again(parts, pending.source, pending.remote_id, purpose)  # nothing: a ticket must not wait for another server
     changed = look_at(parts, pending.source, found)
     if changed:
         parts.store.outbox.postpone(pending.id, State.PLANNED, now + JUDGE_FIRST)
     return not changed and not (pending.remote_id in found and found[pending.remote_id] is None)
 
 
+@spends
 def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
     """Look for what became of actions in doubt. Returns the ids of those that are settled."""
     settled: list[int] = []
@@ -179,7 +185,7 @@ def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
             repeatable = parts.platform(work.via).repeatable() if is_reply else True
         except RemoteError as error:
             role = "source" if is_reply else "tracker"
-            parts.store.accounts.failed(role, work.via, str(error), now, pause=isinstance(error, Unauthorized))
+            failed(parts, role, work.via, error)
             parts.store.outbox.postpone(action_id, State.DOUBT, now + timedelta(seconds=parts.config.delivery.settle))
             continue
         move = after_look(

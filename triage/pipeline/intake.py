@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Event
 
 import structlog
 
+from triage.budget import Purpose
 from triage.contracts import Item, Page
-from triage.errors import NotAccepted, RateLimited, RemoteError, Unauthorized
+from triage.errors import RateLimited
 from triage.failpoint import hit
 from triage.pipeline.parts import Parts
+from triage.pipeline.spending import failed, go_on, spending, talk
 
 log = structlog.get_logger()
 
 RESCAN_BACK = timedelta(days=2)
 REREAD_BATCH = 40
-SILENT_FAILURES = 3  # so many failures in a row are somebody's restart; more are an outage, said once
 
 
 def poll(parts: Parts, names: Sequence[str]) -> list[int]:
@@ -30,13 +30,19 @@ def poll(parts: Parts, names: Sequence[str]) -> list[int]:
         interval = parts.config.sources[name].interval or platform.manifest.interval
         if not parts.store.inbox.claim_source(name, now, now + timedelta(seconds=interval)):
             continue
-        with _account(parts, name):
-            found += catch_up(parts, name)
+        leave = parts.store.accounts.leave(name, Purpose.POLL, now)
+        if not leave.go:
+            assert leave.until is not None
+            parts.store.inbox.postpone_source(name, leave.until)
+            log.info("the poll waits", source=name, until=leave.until.isoformat(), why=leave.why)
+            continue
+        with talk(parts, "source", name) as note:
+            found += catch_up(parts, name, note)
     return found
 
 
-def catch_up(parts: Parts, name: str) -> list[int]:
-    """Fetch from the cursor to now, whether it is time or not. Raises `RemoteError`."""
+def catch_up(parts: Parts, name: str, note: Callable[[], None]) -> list[int]:
+    """Fetch from the cursor to now, or as far as the budget goes, whether it is time or not. Raises `RemoteError`."""
     found: list[int] = []
     cursor = parts.store.inbox.source(name).cursor
     for page in parts.platform(name).fetch(cursor):
@@ -46,6 +52,13 @@ def catch_up(parts: Parts, name: str) -> list[int]:
         cursor = page.cursor or cursor
         found += [*added.new, *added.changed]
         _tell(name, page, added.quarantined)
+        note()
+        leave = go_on(parts, name, Purpose.POLL)
+        if not leave.go:
+            assert leave.until is not None
+            parts.store.inbox.postpone_source(name, leave.until)  # the cursor stands at what is stored; it goes on from there
+            log.info("the poll goes on later", source=name, until=leave.until.isoformat(), why=leave.why)
+            break
     return found
 
 
@@ -56,30 +69,59 @@ def rescan(parts: Parts, names: Sequence[str]) -> list[int]:
         now = parts.clock.now()
         if not parts.store.inbox.claim_source(name, now, now + timedelta(seconds=parts.config.delivery.rescan), rescan=True):
             continue
+        leave = parts.store.accounts.leave(name, Purpose.RESCAN, now)
         since = max(parts.store.inbox.source(name).started_at, now - RESCAN_BACK)
-        with _account(parts, name):
-            found += catch_up(parts, name)  # what the next poll would have brought is not late
+        if not leave.go:
+            assert leave.until is not None
+            parts.store.inbox.postpone_source(name, leave.until, rescan=True)
+            continue
+        with talk(parts, "source", name) as note:
+            found += catch_up(parts, name, note)  # what the next poll would have brought is not late
             late: list[int] = []
             for page in parts.platform(name).history(since):
                 added = parts.store.inbox.add_page(name, page, expect=None, now=parts.clock.now(), late=True)
                 late += added.new
                 found += [*added.new, *added.changed]
+                note()
+                leave = go_on(parts, name, Purpose.RESCAN)
+                if not leave.go:
+                    assert leave.until is not None
+                    parts.store.inbox.postpone_source(name, leave.until, rescan=True)
+                    log.info("the rescan begins again later", source=name, until=leave.until.isoformat(), why=leave.why)
+                    break
             if late:
                 summary = f"the rescan of {name} found {len(late)} mentions that the polls had missed. The first: triage show {late[0]}"
                 parts.store.accounts.raise_alert(parts.clock.now(), "LateMentions", f"{name}/{late[0]}", "warning", summary)
     return found
 
 
-def backfill(parts: Parts, name: str, since: datetime, *, act: bool, progress: Callable[[int], None]) -> list[int]:
-    """Store what a source still shows from `since` on; only observed unless `act`. `progress` is told how many were read."""
+def backfill(
+    parts: Parts, name: str, since: datetime, *, act: bool, progress: Callable[[int], None], wait: Callable[[datetime, str], None]
+) -> list[int]:
+    """Store what a source still shows from `since` on; only observed unless `act`. `progress` is told how many were read.
+
+    It can't go on where it was cut, so in place of that it waits: `wait` is called with the time when the budget is whole
+    again and the reason, and returns then. Raises `RemoteError`.
+    """
     parts.store.inbox.add_source(name, parts.clock.now(), parts.clock.now() + timedelta(seconds=parts.config.delivery.rescan))
-    catch_up(parts, name)  # else what was posted since the last poll would count as history, and be observed only
     found: list[int] = []
-    for page in parts.platform(name).history(since):
-        added = parts.store.inbox.add_page(name, page, expect=None, now=parts.clock.now(), observe=not act)
-        found += added.new
-        progress(len(page.items))
+    with spending(parts) as note:
+        _wait(parts, name, Purpose.RESCAN, wait)
+        catch_up(parts, name, note)  # else what was posted since the last poll would count as history, and be observed only
+        for page in parts.platform(name).history(since):
+            added = parts.store.inbox.add_page(name, page, expect=None, now=parts.clock.now(), observe=not act)
+            found += added.new
+            progress(len(page.items))
+            note()
+            _wait(parts, name, Purpose.RESCAN, wait)
     return found
+
+
+def _wait(parts: Parts, name: str, purpose: Purpose, wait: Callable[[datetime, str], None]) -> None:
+    leave = go_on(parts, name, purpose)
+    if not leave.go:
+        assert leave.until is not None
+        wait(leave.until, leave.why)
 
 
 def take_in(
@@ -108,9 +150,14 @@ def reread(parts: Parts, limit: int = 400) -> list[int]:
             parts.store.inbox.postpone_reread([id_ for id_, _ in entries], now + timedelta(seconds=delivery.reread_old))
             continue
         for start in range(0, len(entries), REREAD_BATCH):
+            leave = parts.store.accounts.leave(name, Purpose.REREAD, now)
+            if not leave.go:
+                assert leave.until is not None
+                parts.store.inbox.postpone_reread([id_ for id_, _ in entries[start:]], leave.until)
+                break
             chunk = entries[start : start + REREAD_BATCH]
             parts.store.inbox.postpone_reread([id_ for id_, _ in chunk], now + timedelta(minutes=10))  # ours until then
-            with _account(parts, name):
+            with talk(parts, "source", name):
                 found = parts.platform(name).reread([remote_id for _, remote_id in chunk])
                 changed += look_at(parts, name, found)
     return changed
@@ -128,12 +175,28 @@ def look_at(parts: Parts, name: str, found: Mapping[str, Item | None]) -> list[i
     )
 
 
+def look_again(parts: Parts, name: str, remote_id: str, purpose: Purpose) -> Mapping[str, Item | None]:
+    """What a post is now, before we act on it; nothing where it can't be read at the moment, or its source rests."""
+    if not parts.store.accounts.leave(name, purpose, parts.clock.now()).go:
+        return {}
+    found: dict[str, Item | None] = {}
+    with talk(parts, "source", name):
+        found |= parts.platform(name).reread([remote_id])
+    return found
+
+
 def follow(parts: Parts, name: str, stop: Event, changed: Callable[[list[int]], None]) -> None:
-    """Take in edits and deletions of a source as they happen, until `stop` is set or the stream ends."""
-    for change in parts.platform(name).stream(stop):
-        ids = look_at(parts, name, {change.remote_id: change.item})
-        if ids:
-            changed(ids)
+    """Take in edits and deletions of a source as they happen, until `stop` is set or the stream ends. Not while the source rests."""
+    if parts.store.accounts.rests(name, parts.clock.now()):
+        return
+    try:
+        with spending(parts):
+            for change in parts.platform(name).stream(stop):
+                ids = look_at(parts, name, {change.remote_id: change.item})
+                if ids:
+                    changed(ids)
+    except RateLimited as error:
+        failed(parts, "source", name, error)
 
 
 def _tell(name: str, page: Page, quarantined: int) -> None:
@@ -153,24 +216,3 @@ def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
             chunk = []
     if chunk:
         yield chunk
-
-
-@contextmanager
-def _account(parts: Parts, name: str) -> Iterator[None]:
-    """Note down how a call to a source went; its failure is the source's, not the caller's."""
-    try:
-        yield
-    except RemoteError as error:
-        now = parts.clock.now()
-        pause = isinstance(error, Unauthorized)
-        after = error.after if isinstance(error, RateLimited | NotAccepted) else None
-        failures = parts.store.accounts.failed("source", name, str(error), now, pause=pause, after=after)
-        if failures == SILENT_FAILURES and not pause:
-            summary = f"{name} has failed {failures} times in a row: {error}. It is tried again by itself; look: triage doctor"
-            parts.store.accounts.raise_alert(now, "SourceFailing", name, "warning", summary)
-            log.warning("source is failing", source=name, why=str(error))
-        elif failures == 1 and pause:
-            log.warning("source is paused", source=name, why=str(error))
-    else:
-        if parts.store.accounts.succeeded("source", name, parts.clock.now()):
-            log.info("source is back", source=name)

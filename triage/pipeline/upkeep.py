@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-import structlog
-
-from triage.errors import RemoteError, Unauthorized
+from triage.budget import Purpose
+from triage.mention import Receipt
 from triage.pipeline.parts import Parts
-
-log = structlog.get_logger()
+from triage.pipeline.spending import talk
 
 TICKETS_EVERY = timedelta(minutes=5)
 AUDIT_EVERY = timedelta(hours=1)
@@ -24,12 +23,13 @@ def read_tickets(parts: Parts) -> int:
         turn, last = parts.store.accounts.turn(f"tickets_read/{name}", now, TICKETS_EVERY)
         if not turn:
             continue
-        try:
-            changed += parts.store.outbox.tickets_changed(name, list(parts.tracker(name).changed(last)), now)
-            parts.store.accounts.succeeded("tracker", name, now)
-        except RemoteError as error:
+        well = False
+        if parts.store.accounts.leave(name, Purpose.REREAD, now).go:
+            with talk(parts, "tracker", name):
+                changed += parts.store.outbox.tickets_changed(name, list(parts.tracker(name).changed(last)), now)
+                well = True
+        if not well:
             parts.store.accounts.unturn(f"tickets_read/{name}", last)  # so that the next reading goes as far back
-            parts.store.accounts.failed("tracker", name, str(error), now, pause=isinstance(error, Unauthorized))
     return changed
 
 
@@ -41,11 +41,10 @@ def audit(parts: Parts) -> int:
         turn, _ = parts.store.accounts.turn(f"audited/{name}", now, AUDIT_EVERY)
         if not turn:
             continue
-        try:
-            twice = parts.tracker(name).duplicates(now - AUDIT_BACK)
-        except RemoteError as error:
-            log.warning("the audit could not look", tracker=name, why=str(error))
-            continue
+        twice: Mapping[str, Sequence[Receipt]] = {}
+        if parts.store.accounts.leave(name, Purpose.REREAD, now).go:
+            with talk(parts, "tracker", name):
+                twice = parts.tracker(name).duplicates(now - AUDIT_BACK)
         for marker, receipts in twice.items():
             found += 1
             names = ", ".join(sorted(receipt.key for receipt in receipts))
@@ -55,3 +54,11 @@ def audit(parts: Parts) -> int:
             )
             parts.store.desk.merge_task(task, f"{names} are one problem: keep one, close the others", now)
     return found
+
+
+def many_answers(parts: Parts) -> int:
+    """Tell the people when more answers wait than a server takes; nothing is counted as done."""
+    for name in parts.sources:
+        if parts.platform(name).manifest.replies:
+            parts.store.accounts.many_answers(name, parts.clock.now())
+    return 0

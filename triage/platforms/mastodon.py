@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from triage import remote
+from triage.budget import POSTS
 from triage.contracts import Change, Finding, Item, Manifest, Page
 from triage.errors import Gone, NotAccepted, OutcomeUnknown, Refused, Unauthorized
 from triage.mention import Mention, Receipt, Visibility, Work
@@ -224,7 +225,7 @@ class MastodonPlatform:
             raise Refused(f"{mention.author.handle} asks for no bots; a person has to answer")
         with remote.raw() as answers:
             try:
-                with remote.talking(self.name):
+                with remote.talking(self.name), remote.counted_as(POSTS):  # the answer tells of that limit, not of the one on requests
                     self._server.client.status_post(
                         self._whole_text(work),
                         in_reply_to_id=_parent_of(work),
@@ -428,5 +429,14 @@ def _about_us(entry: Entry) -> bool:
     return not isinstance(kind, str) or kind in WANTED
 
 
-MANIFEST = Manifest(name="mastodon", options=MastodonOptions, build=MastodonPlatform, interval=20.0, replies=True, streams=True)
+MANIFEST = Manifest(
+    name="mastodon",
+    options=MastodonOptions,
+    build=MastodonPlatform,
+    interval=20.0,
+    replies=True,
+    streams=True,
+    requests=(300, 300.0),
+    posts=(300, 3 * 3600.0),
+)
 MastodonPlatform.manifest = MANIFEST

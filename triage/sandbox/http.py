@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import formatdate
 from http.client import responses
 from http.server import BaseHTTPRequestHandler
@@ -217,8 +218,22 @@ class Server:
 
     def too_many(self, fault: Fault) -> Reply:
         """A 429 as the fault wants it."""
-        wait = {"date": formatdate(self.now() + 120, usegmt=True), "junk": "soon, I hope"}.get(fault.value, fault.value or "120")
-        return Reply({"error": "Too many requests", "errorMessages": ["Too many requests"]}, 429, {"Retry-After": wait})
+        then = self.now() + 120
+        headers = {
+            "date": {"Retry-After": formatdate(then, usegmt=True)},
+            "past": {"Retry-After": formatdate(self.now() - 3600, usegmt=True)},
+            "junk": {"Retry-After": "soon, I hope"},
+            "empty": {"Retry-After": ""},
+            "twice": {"Retry-After": "30\r\nRetry-After: 60"},
+            "none": {},
+            "iso": {
+                "X-RateLimit-Limit": "300",
+                "X-RateLimit-Remaining": "0",
+                "X-RateLimit-Reset": datetime.fromtimestamp(then, UTC).isoformat(),
+            },
+            "epoch": {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(then))},
+        }.get(fault.value, {"Retry-After": fault.value or "120"})
+        return Reply({"error": "Too many requests", "errorMessages": ["Too many requests"]}, 429, headers)
 
     def unauthorized(self) -> Reply:
         """A 401."""

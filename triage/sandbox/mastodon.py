@@ -19,6 +19,7 @@ from triage.sandbox.mastodon_streams import Streams
 IDEMPOTENCY_SECONDS = 3600.0
 RATE_WINDOW_SECONDS = 300.0
 SHOWN_RATE_LIMIT = 300
+POSTS_WINDOW_SECONDS = 3 * 3600.0
 
 
 class MastodonServer(Server):
@@ -55,6 +56,12 @@ class MastodonServer(Server):
     def token(self) -> str:
         """The product account's token."""
         return self.tokens[self.product]
+
+    def renew_token(self) -> str:
+        """The product's account gets another token; the old one is refused from now on."""
+        with self.lock:
+            self._accept("account", id=self.account(self.product).id, acct=self.product, token=f"mastodon-{secrets.token_hex(16)}")
+        return self.token
 
     @property
     def replies(self) -> list[dict[str, Any]]:
@@ -242,6 +249,12 @@ class MastodonServer(Server):
         """The rate-limit headers."""
         if not self.knobs.rate_headers or not request.path.startswith("/api/"):
             return {}
+        if self.knobs.posts_limit is not None and request.method == "POST" and request.path == "/api/v1/statuses":
+            return {
+                "X-RateLimit-Limit": str(self.knobs.posts_limit),
+                "X-RateLimit-Remaining": str(max(0, self.posts_left())),
+                "X-RateLimit-Reset": stamp(self.now() + POSTS_WINDOW_SECONDS),
+            }
         limit = self.knobs.rate_limit or SHOWN_RATE_LIMIT
         left = limit - 1 if self.knobs.rate_limit is None else max(0, self._left(request, count=False))
         return {
@@ -249,6 +262,11 @@ class MastodonServer(Server):
             "X-RateLimit-Remaining": str(left),
             "X-RateLimit-Reset": stamp(self.now() + RATE_WINDOW_SECONDS),
         }
+
+    def posts_left(self) -> int:
+        """How many more posts the product's account may send in these three hours."""
+        since = stamp(self.now() - POSTS_WINDOW_SECONDS)
+        return (self.knobs.posts_limit or 0) - sum(1 for entry in self.replies if entry["created_at"] > since)
 
     def _left(self, request: Request, *, count: bool = True) -> int:
         asked = self._asked.setdefault(request.headers.get("authorization", request.client), [])

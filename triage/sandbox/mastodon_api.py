@@ -59,7 +59,7 @@ class Api:
         if not token:
             return None
         for acct, good in self.server.tokens.items():
-            if token == good:
+            if token == good and not self.server.knobs.revoked:
                 return acct
         raise Rejected.by(self.server.unauthorized())
 
@@ -269,6 +269,8 @@ class Api:
         earlier = self.server.posted_before(owner, idempotency_key)
         if earlier is not None:
             return self.shown(earlier, owner)
+        if self.server.knobs.posts_limit is not None and self.server.posts_left() <= 0:
+            raise Rejected(429, {"error": "Too many requests"})
         text, spoiler = str(fields.get("status") or ""), str(fields.get("spoiler_text") or "")
         visibility = str(fields.get("visibility") or "public")
         parent_id = str(fields.get("in_reply_to_id") or "") or None

@@ -15,7 +15,7 @@ class Knobs:
     `filtered` holds the accts whose notifications the account's policy holds back. `newest_only` lists no more than so
     many notifications; `delay` is the number of seconds before a mention shows. `keep_deleted` leaves a notification
     with a null status behind a deleted post. `rate_limit` is requests in 5 minutes, None: shown in the headers, never
-    enforced. `skew` is how many seconds the server's clock is ahead.
+    enforced; `posts_limit` is enforced, posts in 3 hours, and told by the answer to a post. With `revoked` every token is refused. `skew` is how many seconds the server's clock is ahead.
     """
 
     version: str = "4.4.2"
@@ -34,6 +34,8 @@ class Knobs:
     link_headers: bool = True
     rate_headers: bool = True
     rate_limit: int | None = None
+    posts_limit: int | None = None
+    revoked: bool = False
     scopes: set[str] = field(default_factory=lambda: set(SCOPES))
     skew: float = 0.0
     page_limit: int = 40

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from triage.delivery import Pace
 from triage.store.accounts import Accounts
 from triage.store.database import Database
 from triage.store.desk import Desk
@@ -32,13 +33,15 @@ class Store:
         brake: Mapping[str, int] | None = None,
         role: str = "cli",
         folder: Path | None = None,
+        pace: Pace | None = None,
+        drain: float = 1.0,
     ) -> None:
         self.database = Database(url)
         self.database.migrate()
         self.place = Place(self.database, folder)
         self.owners = Owners(self.database, role)
         self.inbox = Inbox(self.database, site=site, observe=observe)
-        self.accounts = Accounts(self.database, site=site, notifiers=notifiers, observe=observe)
+        self.accounts = Accounts(self.database, site=site, notifiers=notifiers, observe=observe, pace=pace, drain=drain)
         self.outbox = Outbox(self.database, self.owners, self.accounts, self.place, observe=observe, brake=brake or {})
         self.place.furnish()
         self.desk = Desk(self.database, site=site)

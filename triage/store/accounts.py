@@ -4,54 +4,243 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from threading import Lock
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from triage.delivery import pause_seconds
+from triage.budget import LONG_OUTAGE, POSTS, Budget, Leave, Purpose, Standing, Use, drain, hint, leave, matters, may, spent
+from triage.delivery import Move, Pace, backoff, pause_seconds
 from triage.mention import HUMAN, ActionKind, State
-from triage.store import rows
+from triage.store import batch, rows
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, close_alert, open_alerts
 from triage.store.schema import accounts, actions, alerts, mentions, meta
 
-WELL = {"failures": 0, "refusals": 0, "paused_until": None, "paused_why": ""}
+WELL = {"failures": 0, "refusals": 0, "paused_until": None, "paused_why": "", "probe_at": None}
+SILENT_FAILURES = 3  # so many failures in a row are somebody's restart; more are an outage, said once
+LONGEST_PROBE = 300.0  # seconds between two tries of an account that is away: it is back within five minutes
+LONGEST_ALERT_WAIT = 60.0  # the same for notifiers
+LEASE = 60.0  # seconds that one who tries an account has for it, before another may
+HELD = "held: "  # what the reason of an action begins with that waits for its account's budget
+FIRST = {str(ActionKind.ALERT): 0, str(ActionKind.REPLY): 1}  # a person waits for a reply
 TOLD = timedelta(hours=1)  # an alert about something that is over when it is found stands for so long
 
 
 class Accounts:
-    """Health and rest of every account, and the service's own alerts. What ends in `_in` works within the caller's transaction."""
+    """Health, rest and budget of every account, and the service's own alerts. What ends in `_in` works in the caller's transaction.
 
-    def __init__(self, database: Database, *, site: str, notifiers: Sequence[str], observe: bool) -> None:
+    `drain` is the number of seconds between two of the actions that a long outage kept waiting.
+    """
+
+    def __init__(
+        self, database: Database, *, site: str, notifiers: Sequence[str], observe: bool, pace: Pace | None = None, drain: float = 1.0
+    ) -> None:
         self._database = database
         self._site = site
         self._notifiers = tuple(notifiers)
         self._observe = observe
+        self._pace = pace or Pace()
+        self._drain = drain
+        self._unwritten: dict[tuple[str, str], Use] = {}
+        self._limited: dict[str, datetime] = {}
+        self._guard = Lock()
 
-    def failed(self, role: str, name: str, why: str, now: datetime, *, pause: bool, after: float | None = None) -> int:
-        """A call to an account failed; returns its failures in a row. `pause` leaves it alone for a while, `after` for so many seconds."""
+    # Whether to go
+
+    def leave(self, name: str, purpose: Purpose, now: datetime) -> Leave:
+        """Whether to ask something of an account now. Of several that ask for one that rested, one may try it."""
+        with self._database.read() as connection:
+            found = leave(self._standing(connection, name), purpose, now)
+        if not found.probe:
+            return found
+        with self._database.write() as connection:
+            return self.leave_in(connection, name, purpose, now)
+
+    def leave_in(self, connection: Connection, name: str, purpose: Purpose, now: datetime, *, post: bool = False) -> Leave:
+        """The same within a transaction; `post` counts to the limit on posts, too. A `probe` that comes back is the caller's own."""
+        standing = self._standing(connection, name)
+        found = leave(standing, purpose, now, post=post)
+        if not found.probe:
+            return found
+        until = now + timedelta(seconds=min(LEASE, self._pace.settle))
+        same = accounts.c.probe_at.is_(None) if standing.probe_at is None else accounts.c.probe_at == standing.probe_at
+        mine = connection.execute(sa.update(accounts).where(accounts.c.name == name, same).values(probe_at=until)).rowcount
+        return found if mine else Leave(False, until, "somebody else tries it now")
+
+    def enough(self, name: str, kept: float, now: datetime) -> Leave:
+        """Whether a job that has begun may go on: this share of the requests must be left."""
+        with self._database.read() as connection:
+            return may(Purpose.RESCAN, self._standing(connection, name).requests, now, kept=kept)
+
+    def rests(self, name: str, now: datetime) -> bool:
+        """Whether it is left alone at this moment."""
+        with self._database.read() as connection:
+            return self._standing(connection, name).rests_until(now) is not None
+
+    def put_off(self, name: str, now: datetime) -> bool:
+        """Whether it rests; then all that goes there is due when the rest is over."""
+        if not self.rests(name, now):
+            return False
+        with self._database.write() as connection:
+            until = self._standing(connection, name).rests_until(now)
+            if until is not None:
+                self._put_off_in(connection, name, until)
+        return until is not None
+
+    def is_news(self, name: str) -> bool:
+        """Whether a failure is not just another one of an outage that was told."""
+        with self._database.read() as connection:
+            return (connection.scalar(sa.select(sa.func.max(accounts.c.failures)).where(accounts.c.name == name)) or 0) <= 1
+
+    def posts(self, name: str, now: datetime) -> Budget:
+        """What is left of its limit on posts."""
+        with self._database.read() as connection:
+            return self._standing(connection, name).posts.at(now)
+
+    def _standing(self, connection: Connection, name: str) -> Standing:
+        row = connection.execute(sa.select(accounts).where(accounts.c.name == name).order_by(accounts.c.role)).mappings().first()
+        if row is None:
+            return Standing()
+        requests = Budget(row["budget_limit"], row["budget_left"], row["budget_reset_at"])
+        posts = Budget(row["posts_limit"], row["posts_left"], row["posts_reset_at"])
+        return Standing(row["paused_until"], row["paused_why"], row["probe_at"], requests, posts)
+
+    def wait_in(self, connection: Connection, action_id: int, via: str, kind: str, found: Leave) -> None:
+        """An action may not go out now: it is due when it may. Where its account rests, so is all that goes there."""
+        assert found.until is not None
+        values = {"due_at": found.until}
+        if found.held and kind == ActionKind.REPLY:
+            values["error"] = f"{HELD}{found.why}"  # type: ignore[assignment]
+        connection.execute(sa.update(actions).where(actions.c.id == action_id).values(values))
+        if not found.held:
+            self._put_off_in(connection, via, found.until)
+
+    def _put_off_in(self, connection: Connection, via: str, until: datetime) -> None:
+        others = sa.select(actions.c.id).where(
+            actions.c.via == via, actions.c.state.in_([str(State.PLANNED), str(State.DOUBT)]), actions.c.due_at < until
+        )
+        # What another worker holds it works on: to wait for it here, two could wait for each other.
+        ids = list(connection.execute(others.order_by(actions.c.id).with_for_update(skip_locked=True)).scalars())
+        if ids:
+            connection.execute(sa.update(actions).where(batch.among(connection, actions.c.id, ids)).values(due_at=until))
+
+    # What was asked
+
+    def spent(
+        self, role: str, name: str, limit: str, use: Use, now: datetime, usual: tuple[int, float] | None, *, at_once: bool = False
+    ) -> None:
+        """Note down what a job asked of an account. What changes nobody's mind is kept in this process until it is ten requests."""
+        with self._guard:
+            earlier = self._unwritten.pop((name, limit), None)
+            if earlier is not None:
+                use.asked += earlier.asked
+                if use.limit is None:
+                    use.limit, use.left, use.reset_in = earlier.limit, earlier.left, earlier.reset_in
+            if not matters(use) and not at_once:
+                self._unwritten[name, limit] = use
+                return
+        prefix = POSTS if limit == POSTS else "budget"
+        with self._database.write() as connection:
+            this = sa.and_(accounts.c.name == name, accounts.c.role == role)
+            row = connection.execute(sa.select(accounts).where(this).with_for_update()).mappings().first()
+            if row is None:
+                return
+            known = Budget(row[f"{prefix}_limit"], row[f"{prefix}_left"], row[f"{prefix}_reset_at"])
+            after = spent(known, use, now, usual)
+            values = {f"{prefix}_limit": after.limit, f"{prefix}_left": after.left, f"{prefix}_reset_at": after.reset_at}
+            connection.execute(sa.update(accounts).where(this).values(values))
+            if use.limited is not None and limit != POSTS:
+                # A connector may have gone on without what was refused; then nobody else tells that the account wants rest.
+                self._rest_in(connection, name, "too many requests (429)", now, use.limited, row["failures"])
+                self._limited[name] = now
+
+    # What came of it
+
+    def failed(self, role: str, name: str, why: str, now: datetime, *, pause: bool, after: float | None = None, down: bool = False) -> int:
+        """A call to an account failed; returns its failures in a row.
+
+        `pause`: it refused our token, and rests. `after`: it asked for so many seconds (0: without saying how many). `down`: it seems
+        to be away, and is tried by one at a time.
+        """
         with self._database.write() as connection:
             connection.execute(insert(connection, accounts).values(name=name, role=role).on_conflict_do_nothing())
-            this = sa.and_(accounts.c.name == name, accounts.c.role == role)
-            connection.execute(sa.update(accounts).where(this).values(failures=accounts.c.failures + 1, last_error=rows.clean(why)))
-            if pause:
-                self.pause_in(connection, name, why, now)
-            elif after is not None:
-                connection.execute(
-                    sa.update(accounts).where(this).values(paused_until=now + timedelta(seconds=after), paused_why=rows.clean(why))
-                )
-            return int(connection.scalar(sa.select(accounts.c.failures).where(this)) or 0)
+            return self._failed_in(connection, name, why, now, pause=pause, after=after, down=down)
+
+    def after_move_in(self, connection: Connection, name: str, move: Move, now: datetime) -> None:
+        """What an action's outcome says of its account."""
+        if move.receipt is not None or move.looked:
+            self.well_in(connection, name, now, sent=move.receipt is not None)
+        elif move.pause or move.rest is not None or move.down:
+            self._failed_in(connection, name, move.why, now, pause=move.pause, after=move.rest, down=move.down)
+
+    def _failed_in(
+        self, connection: Connection, name: str, why: str, now: datetime, *, pause: bool, after: float | None, down: bool
+    ) -> int:
+        this = accounts.c.name == name
+        counted = sa.update(accounts).where(this).values(failures=accounts.c.failures + 1, last_error=rows.clean(why))
+        count, role = connection.execute(counted.returning(accounts.c.failures, accounts.c.role)).first() or (0, "")
+        if pause:
+            self.pause_in(connection, name, why, now)
+        elif after is not None:
+            self._rest_in(connection, name, why, now, after, count)
+        elif down:
+            longest = LONGEST_ALERT_WAIT if role == "notifier" else LONGEST_PROBE
+            until = now + timedelta(seconds=min(backoff(count, self._pace), longest))
+            connection.execute(sa.update(accounts).where(this).values(probe_at=until))
+        if count == SILENT_FAILURES and not pause and role in ("source", "tracker"):
+            alert = "SourceFailing" if role == "source" else "TrackerFailing"
+            summary = f"{name} has failed {count} times in a row: {why}. It is tried again by itself; look: triage doctor"
+            self.raise_in(connection, now, alert, name, "warning", summary, {})
+        return int(count)
+
+    def _rest_in(self, connection: Connection, name: str, why: str, now: datetime, after: float, failures: int) -> None:
+        """It asked for rest: for as long as it says, and longer each time that it was not enough."""
+        wait = max(after, min(backoff(failures, self._pace), LONGEST_PROBE))
+        values = {"paused_until": now + timedelta(seconds=wait), "paused_why": rows.clean(why), "refusals": 0, "probe_at": None}
+        connection.execute(sa.update(accounts).where(accounts.c.name == name).values(values))
+
+    def well_in(self, connection: Connection, name: str, now: datetime, *, sent: bool = True) -> bool:
+        """A call to it worked: whatever kept it is over, and what waited for it goes out. True when it had been failing."""
+        this = accounts.c.name == name
+        row = connection.execute(sa.select(accounts).where(this).with_for_update()).mappings().first()
+        if row is None or not (sent or row["failures"] or row["paused_until"] or row["probe_at"]):
+            return False
+        values = WELL | {"last_success_at": now, "last_error": ""}
+        with self._guard:
+            limited = self._limited.pop(name, None) == now
+        if limited:  # the call worked, and the server asked for rest at another one of the same job
+            values |= {"paused_until": row["paused_until"], "paused_why": row["paused_why"]}
+        connection.execute(sa.update(accounts).where(this).values(values))
+        self.clear_in(connection, now, ("AccountPaused", "SourceFailing", "TrackerFailing"), name)
+        if not limited:
+            self._release_in(connection, row, now)
+        return bool(row["failures"])
+
+    def _release_in(self, connection: Connection, row: sa.RowMapping, now: datetime) -> None:
+        """What waited for an account goes out: after a long outage not all at once; alerts and replies first, then by age."""
+        until = max((moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None), default=None)
+        if until is None:
+            return
+        # What tried it, and failed with it, waits longer each time for its own next attempt: that is over, too.
+        tried = sa.and_(actions.c.state == str(State.PLANNED), actions.c.attempt > 0, actions.c.due_at.is_not(None))
+        put_off = sa.and_(actions.c.state.in_([str(State.PLANNED), str(State.DOUBT)]), actions.c.due_at <= until)
+        waiting = sa.select(actions.c.id, actions.c.kind).where(actions.c.via == row["name"], sa.or_(put_off, tried))
+        found = connection.execute(waiting.order_by(actions.c.id).with_for_update(skip_locked=True)).all()
+        long = row["failures"] >= LONG_OUTAGE or row["refusals"] > 1
+        after = drain(len(found), self._drain if long else 0.0)
+        ordered = sorted(found, key=lambda action: (FIRST.get(action.kind, 2), action.id))
+        batch.change(
+            connection,
+            actions,
+            [{"id": action.id, "due_at": now + timedelta(seconds=wait)} for action, wait in zip(ordered, after, strict=True)],
+        )
 
     def succeeded(self, role: str, name: str, now: datetime) -> bool:
         """A call to an account worked: whatever kept it is over. True when it had been failing."""
         with self._database.write() as connection:
             connection.execute(insert(connection, accounts).values(name=name, role=role).on_conflict_do_nothing())
-            this = sa.and_(accounts.c.name == name, accounts.c.role == role)
-            was_failing = bool(connection.scalar(sa.select(accounts.c.failures).where(this)))
-            connection.execute(sa.update(accounts).where(this).values(last_success_at=now, last_error="", **WELL))
-            self.clear_in(connection, now, "AccountPaused", name)
-            self.clear_in(connection, now, "SourceFailing", name)
-        return was_failing
+            return self.well_in(connection, name, now)
 
     def pause_in(self, connection: Connection, name: str, why: str, now: datetime) -> None:
         """It refuses us: let it rest, longer each time, and tell the people on call."""
@@ -60,7 +249,7 @@ class Accounts:
         refusals = connection.scalar(sa.select(sa.func.max(accounts.c.refusals)).where(this)) or 1
         until = now + timedelta(seconds=pause_seconds(refusals))
         statement = sa.update(accounts).where(this)
-        connection.execute(statement.values(paused_until=until, paused_why=rows.clean(why), last_error=rows.clean(why)))
+        connection.execute(statement.values(paused_until=until, paused_why=rows.clean(why), last_error=rows.clean(why), probe_at=None))
         summary = f"{name} refuses us and rests until {until:%H:%M} UTC: {why}. Renew its token, then: triage doctor"
         self.raise_in(connection, now, "AccountPaused", name, "critical", summary, {"account": name})
 
@@ -70,21 +259,26 @@ class Accounts:
             with self._database.write() as connection:
                 connection.execute(insert(connection, accounts).on_conflict_do_nothing(), [{"name": name, "role": role} for name in names])
 
-    def unpause(self, now: datetime) -> None:
-        """Forget all pauses, as a restart with a new token wants it."""
+    def unpause(self, now: datetime, name: str | None = None) -> None:
+        """Forget the pauses of refused tokens, as a restart with a new one wants it, or of one account. One action or poll tries each.
+
+        A server that asked us to wait (429) is still waited for: it knows nothing of our restart. One that was away is tried at once.
+        """
+        refused = accounts.c.refusals > 0
         with self._database.write() as connection:
-            # A look that the pause put off. One that waits for its own time keeps it: an early look proves nothing.
-            until = sa.select(accounts.c.paused_until).where(accounts.c.name == actions.c.via).scalar_subquery()
-            looks = sa.update(actions).where(actions.c.state == str(State.DOUBT), actions.c.due_at == until)
-            connection.execute(looks.values(due_at=now))
-            connection.execute(sa.update(accounts).where(accounts.c.paused_until.is_not(None)).values(**WELL))
-            freed = sa.update(actions).where(
-                actions.c.state == str(State.PLANNED),
-                actions.c.via != HUMAN,
-                actions.c.due_at > now,
-                actions.c.kind != str(ActionKind.ALERT),
-            )
-            connection.execute(freed.values(due_at=now))
+            where = sa.or_(refused, sa.and_(accounts.c.probe_at.is_not(None), accounts.c.paused_until.is_(None)))
+            if name is not None:
+                where = sa.and_(refused, accounts.c.name == name)
+            for row in connection.execute(sa.select(accounts).where(where).order_by(accounts.c.name)).mappings().all():
+                # It stays ailing, so that one tries it and the others wait for the result.
+                values = {"paused_until": None, "paused_why": "", "refusals": 0, "probe_at": now}
+                connection.execute(sa.update(accounts).where(accounts.c.name == row["name"]).values(values))
+                until = max((moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None), default=now)
+                mine = sa.update(actions).where(actions.c.via == row["name"])
+                connection.execute(mine.where(actions.c.state == str(State.PLANNED), actions.c.due_at <= until).values(due_at=now))
+                # A look that the pause put off. One that waits for its own time keeps it: an early look proves nothing.
+                put_off = actions.c.due_at.in_([moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None])
+                connection.execute(mine.where(actions.c.state == str(State.DOUBT), put_off).values(due_at=now))
 
     def raise_alert(self, now: datetime, name: str, subject: str, severity: str, summary: str) -> None:
         """Tell the people on call, once while it lasts."""
@@ -93,7 +287,7 @@ class Accounts:
 
     def end_alerts(self, now: datetime) -> int:
         """Close alerts whose cause is over: a brake that holds nothing any more, late mentions that were told an hour ago."""
-        open_ = sa.select(alerts).where(alerts.c.name.in_(["Brake", "LateMentions"]), alerts.c.closed_at.is_(None))
+        open_ = sa.select(alerts).where(alerts.c.name.in_(["Brake", "LateMentions", "ManyAnswers"]), alerts.c.closed_at.is_(None))
         ended = 0
         with self._database.write() as connection:
             for alert in connection.execute(open_).mappings().all():
@@ -106,6 +300,8 @@ class Accounts:
                         )
                     )
                     over = connection.execute(held.limit(1)).first() is None
+                elif alert["name"] == "ManyAnswers":
+                    over = not self._hint_in(connection, alert["subject"], now)
                 else:
                     over = now - alert["opened_at"] > TOLD
                 if over:
@@ -113,10 +309,30 @@ class Accounts:
                     ended += 1
         return ended
 
+    def many_answers(self, name: str, now: datetime) -> None:
+        """Tell the people when more answers wait than a source's server takes."""
+        with self._database.write() as connection:
+            found = self._hint_in(connection, name, now)
+            if found:
+                self.raise_in(connection, now, "ManyAnswers", name, "warning", f"{name}: {found}", {})
+
+    def _hint_in(self, connection: Connection, name: str, now: datetime) -> str:
+        posts = self._standing(connection, name).posts
+        if posts.limit is None:
+            return ""
+        replies = sa.and_(actions.c.via == name, actions.c.kind == str(ActionKind.REPLY))
+        tasks = sa.and_(actions.c.via == HUMAN, actions.c.kind == str(ActionKind.TASK), mentions.c.source == name)
+        waiting = (
+            sa.select(sa.func.count())
+            .select_from(actions.outerjoin(mentions, mentions.c.id == actions.c.mention_id))
+            .where(actions.c.state == str(State.PLANNED), sa.or_(replies, tasks))
+        )
+        return hint(int(connection.scalar(waiting) or 0), posts, now)
+
     def clear_alert(self, now: datetime, name: str, subject: str) -> None:
         """It is over."""
         with self._database.write() as connection:
-            self.clear_in(connection, now, name, subject)
+            self.clear_in(connection, now, [name], subject)
 
     def raise_in(
         self, connection: Connection, now: datetime, name: str, subject: str, severity: str, summary: str, labels: dict[str, str]
@@ -145,9 +361,9 @@ class Accounts:
             }
             connection.execute(insert(connection, actions).on_conflict_do_nothing(), [row])
 
-    def clear_in(self, connection: Connection, now: datetime, name: str, subject: str) -> None:
-        """It is over."""
-        open_ = sa.select(alerts.c.id).where(alerts.c.name == name, alerts.c.subject == subject, alerts.c.closed_at.is_(None))
+    def clear_in(self, connection: Connection, now: datetime, names: Sequence[str], subject: str) -> None:
+        """These are over."""
+        open_ = sa.select(alerts.c.id).where(alerts.c.name.in_(names), alerts.c.subject == subject, alerts.c.closed_at.is_(None))
         for (alert_id,) in connection.execute(open_).all():
             close_alert(connection, now, alert_id)
 
@@ -172,9 +388,3 @@ class Accounts:
                 connection.execute(sa.delete(meta).where(meta.c.name == name))
             else:
                 connection.execute(sa.update(meta).where(meta.c.name == name).values(value=last.isoformat()))
-
-    def paused_until_in(self, connection: Connection, via: str, now: datetime) -> datetime | None:
-        """Until when an account rests; None when it does not."""
-        statement = sa.select(sa.func.max(accounts.c.paused_until)).where(accounts.c.name == via, accounts.c.paused_until > now)
-        until: datetime | None = connection.scalar(statement)
-        return until

@@ -5,14 +5,15 @@ What is open, due or in doubt is read from small indexes; the counts by kind and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from triage.budget import Budget
 from triage.mention import HUMAN, ActionKind, Label, State
-from triage.metrics import NO_LABEL, AccountHealth, Snapshot, SourceHealth
+from triage.metrics import NO_LABEL, AccountHealth, BudgetHealth, Snapshot, SourceHealth
 from triage.store.database import Database
 from triage.store.schema import OPEN, accounts, actions, alerts, mentions, owners, verdicts
 
@@ -65,8 +66,20 @@ def snapshot(database: Database, now: datetime, *, mode: str, sources: Sequence[
             mode=mode,
             workers_alive=one(sa.select(sa.func.count()).where(owners.c.role == "worker", owners.c.seen_at > now - ALIVE)),
             last_sweep_age_seconds=(now - swept).total_seconds() if swept else None,
+            budgets=dict(_budgets(known, now, {("source", name) for name in sources} | set(others))),
             schema_version=one(sa.text("SELECT version_num FROM alembic_version")) or "",
         )
+
+
+def _budgets(known: Mapping[Any, Any], now: datetime, ours: set[tuple[str, str]]) -> Iterator[tuple[tuple[str, str, str], BudgetHealth]]:
+    for (role, name), row in sorted(known.items()):
+        if (role, name) not in ours:
+            continue
+        for what, prefix in (("requests", "budget"), ("posts", "posts")):
+            budget = Budget(row[f"{prefix}_limit"], row[f"{prefix}_left"], row[f"{prefix}_reset_at"]).at(now)
+            if budget.limit is not None and budget.left is not None:
+                wait = (budget.reset_at - now).total_seconds() if budget.reset_at is not None else 0.0
+                yield (role, name, what), BudgetHealth(budget.limit, budget.left, wait)
 
 
 def _paused(row: Any, now: datetime) -> bool:

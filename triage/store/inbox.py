@@ -83,14 +83,20 @@ class Inbox:
     def claim_source(self, name: str, now: datetime, until: datetime, *, rescan: bool = False) -> bool:
         """Take the next poll (or rescan) of a source; False when somebody else has it. It is due again at `until` whatever happens."""
         column = accounts.c.rescan_at if rescan else accounts.c.due_at
-        free = sa.or_(accounts.c.paused_until.is_(None), accounts.c.paused_until <= now)
         statement = (
             sa.update(accounts)
-            .where(accounts.c.name == name, accounts.c.role == "source", column <= now, free)
+            .where(accounts.c.name == name, accounts.c.role == "source", column <= now, _free(now))
             .values({column.name: until})
         )
         with self._database.write() as connection:
             return connection.execute(statement).rowcount == 1
+
+    def postpone_source(self, name: str, until: datetime, *, rescan: bool = False) -> None:
+        """Its next poll (or rescan) waits: its budget is spent, or somebody else tries whether it is back."""
+        column = accounts.c.rescan_at if rescan else accounts.c.due_at
+        with self._database.write() as connection:
+            this = sa.and_(accounts.c.name == name, accounts.c.role == "source")
+            connection.execute(sa.update(accounts).where(this).values({column.name: until}))
 
     def add_page(self, source: str, page: Page, *, expect: str | None, now: datetime, observe: bool = False, late: bool = False) -> Added:
         """Store a page's mentions and its cursor in one transaction.
@@ -398,8 +404,7 @@ class Inbox:
 
     def due(self, now: datetime, *, limit: int) -> Due:
         """What there is to do now, ids only."""
-        free = sa.or_(accounts.c.paused_until.is_(None), accounts.c.paused_until <= now)
-        ours = sa.and_(accounts.c.role == "source", free)
+        ours = sa.and_(accounts.c.role == "source", _free(now))
         machine = sa.and_(actions.c.due_at <= now, actions.c.via != HUMAN)
         with self._database.read() as connection:
 
@@ -472,6 +477,11 @@ class Inbox:
     def _is_open(self, connection: Connection, mention_id: int) -> bool:
         live = actions.c.state.in_([str(s) for s in (State.PLANNED, State.SENDING, State.DOUBT, State.PARKED, State.REJECTED)])
         return connection.execute(sa.select(actions.c.id).where(actions.c.mention_id == mention_id, live).limit(1)).first() is not None
+
+
+def _free(now: datetime) -> Any:
+    """Not an account that rests, or that somebody tries at this moment."""
+    return sa.and_(*(sa.or_(column.is_(None), column <= now) for column in (accounts.c.paused_until, accounts.c.probe_at)))
 
 
 def _text(item: Item) -> str:

@@ -18,11 +18,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
+from triage.budget import Purpose
 from triage.delivery import Move
 from triage.errors import StoreError, UserError
 from triage.mention import HUMAN, ActionKind, Receipt, State, Ticket, Work
 from triage.store import batch, rows
-from triage.store.accounts import WELL, Accounts
+from triage.store.accounts import Accounts
 from triage.store.database import Database
 from triage.store.moves import add_audit, cancel, withdraw_ticket
 from triage.store.owners import Owners
@@ -176,10 +177,6 @@ class Outbox:
         if row["after_id"] is not None and not self._is_done(connection, row["after_id"]):
             connection.execute(sa.update(actions).where(actions.c.id == action_id).values(due_at=None))
             return None
-        paused = self._accounts.paused_until_in(connection, row["via"], now)
-        if paused is not None:
-            connection.execute(sa.update(actions).where(actions.c.id == action_id).values(due_at=paused))
-            return None
         if self._observe and row["kind"] != ActionKind.TASK:
             connection.execute(sa.update(actions).where(actions.c.id == action_id).values(state=str(State.OBSERVED), due_at=None))
             return None
@@ -190,6 +187,10 @@ class Outbox:
                 return None
         released = row["payload"].get("released", False)  # a person's word lets it pass
         if row["kind"] == ActionKind.TICKET and row["first_intent_at"] is None and not released and self._braked(connection, row, now):
+            return None
+        leave = self._accounts.leave_in(connection, row["via"], Purpose.SEND, now, post=row["kind"] == ActionKind.REPLY)
+        if not leave.go:
+            self._accounts.wait_in(connection, action_id, row["via"], row["kind"], leave)
             return None
         marker = self._marker(row, stand)
         changed = connection.execute(
@@ -251,6 +252,8 @@ class Outbox:
     def _braked(self, connection: Connection, row: RowMapping, now: datetime) -> bool:
         source = connection.scalar(sa.select(mentions.c.source).where(mentions.c.id == row["mention_id"])) or ""
         limit = self._brake.get(source, self._brake.get("", 30))
+        # One at a time: two workers that count before either has committed would both find room for the last one.
+        connection.execute(sa.select(accounts.c.name).where(accounts.c.name == source, accounts.c.role == "source").with_for_update())
         recent = (
             sa.select(sa.func.count())
             .select_from(actions.join(mentions, mentions.c.id == actions.c.mention_id))
@@ -406,11 +409,7 @@ class Outbox:
             )
         if move.state is State.DONE:
             self._done(connection, work, move, now)
-        if move.pause:
-            self._accounts.pause_in(connection, work.via, move.why, now)
-        elif move.rest is not None:
-            resting = sa.update(accounts).where(accounts.c.name == work.via)
-            connection.execute(resting.values(paused_until=now + timedelta(seconds=move.rest), paused_why=rows.clean(move.why)))
+        self._accounts.after_move_in(connection, work.via, move, now)
         if move.alert and work.kind is not ActionKind.ALERT:
             self._accounts.raise_in(
                 connection,
@@ -433,10 +432,7 @@ class Outbox:
             actions.c.after_id == work.action_id, actions.c.state == str(State.PLANNED), actions.c.via != HUMAN
         )
         connection.execute(waiting.values(due_at=now))
-        succeeded = sa.update(accounts).where(accounts.c.name == work.via)
-        connection.execute(succeeded.values(last_success_at=now, last_error="", **WELL))
-        self._accounts.clear_in(connection, now, "AccountPaused", work.via)
-        self._accounts.clear_in(connection, now, "ActionStuck", work.key)
+        self._accounts.clear_in(connection, now, ["ActionStuck"], work.key)
 
     def let_go(self, action_id: int) -> None:
         """This process no longer works on it."""
@@ -507,10 +503,10 @@ class Outbox:
         """Take a doubt that is due for a look; nobody else looks for `seconds`."""
         with self._database.write() as connection:
             due = sa.and_(actions.c.id == action_id, actions.c.state == str(State.DOUBT), actions.c.due_at <= now)
-            via = connection.scalar(sa.select(actions.c.via).where(actions.c.id == action_id))
-            paused = self._accounts.paused_until_in(connection, via or "", now)
-            if paused is not None:
-                connection.execute(sa.update(actions).where(due).values(due_at=paused))
+            via, kind = connection.execute(sa.select(actions.c.via, actions.c.kind).where(due)).first() or ("", "")
+            leave = self._accounts.leave_in(connection, via, Purpose.LOOK, now)
+            if not leave.go:
+                self._accounts.wait_in(connection, action_id, via, kind, leave)
                 return None
             if connection.execute(sa.update(actions).where(due).values(due_at=now + timedelta(seconds=seconds))).rowcount != 1:
                 return None

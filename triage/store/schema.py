@@ -83,6 +83,12 @@ accounts = sa.Table(
     sa.Column("budget_limit", sa.Integer),
     sa.Column("budget_left", sa.Integer),
     sa.Column("budget_reset_at", Utc),
+    # The same of its limit on posts.
+    sa.Column("posts_limit", sa.Integer),
+    sa.Column("posts_left", sa.Integer),
+    sa.Column("posts_reset_at", Utc),
+    # It failed: until then nobody calls it, or somebody tries it for everybody.
+    sa.Column("probe_at", Utc),
 )
 
 mentions = sa.Table(

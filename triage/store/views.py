@@ -10,8 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
 
+from triage.budget import Budget
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
+from triage.store.accounts import HELD
 from triage.store.database import Database
 from triage.store.schema import OPEN, accounts, actions, alerts, attempts, audit, mentions, owners, problems, revisions, verdicts
 
@@ -31,8 +33,9 @@ class Views:
         self._database = database
 
     def queue(self, limit: int = 10_000) -> list[dict[str, Any]]:
-        """Open human tasks, urgent ones first, then oldest first; and actions that wait for a person's decision."""
+        """Open human tasks, urgent ones first, then oldest first; and actions that wait for a person's decision, or for a spent limit."""
         open_task = sa.and_(actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
+        held = sa.and_(actions.c.state == str(State.PLANNED), actions.c.error.like(f"{HELD}%"))
         statement = (
             sa.select(
                 actions,
@@ -49,7 +52,7 @@ class Views:
                 .outerjoin(verdicts, verdicts.c.id == _last_verdict())
                 .outerjoin(problems, problems.c.id == actions.c.problem_id)
             )
-            .where(OPEN, sa.or_(open_task, actions.c.state.in_(STUCK)))
+            .where(OPEN, sa.or_(open_task, actions.c.state.in_(STUCK), held))
             .order_by(actions.c.created_at, actions.c.id)
             .limit(limit)
         )
@@ -259,13 +262,14 @@ def _queue_row(row: Any) -> dict[str, Any]:
     ticket = rows.to_ticket(row["ticket_id"], row["ticket"])
     payload = row[actions.c.payload]
     human = row["via"] == HUMAN
+    held = not human and row["state"] == State.PLANNED
     return {
         "id": row[actions.c.id],
         "kind": row["kind"] if not human or row["kind"] != ActionKind.REPLY else "post by hand",
-        "state": "open" if human and row["state"] == State.PLANNED else row["state"],
+        "state": "open" if human and row["state"] == State.PLANNED else "held" if held else row["state"],
         "what": payload.get("what", ""),
-        "urgent": bool(payload.get("urgent")) or not human,
-        "reason": row["reason"] if human else f"{row['error'] or row['reason']}",
+        "urgent": bool(payload.get("urgent")) or not (human or held),
+        "reason": row["reason"] if human else f"{row['error'] or row['reason']}".removeprefix(HELD),
         "rule": row["rule"],
         "since": row[actions.c.created_at],
         "mention": row[actions.c.mention_id],
@@ -370,16 +374,24 @@ def _mention_status(row: Any, done: Sequence[RowMapping]) -> str:
 
 def _account(row: RowMapping, now: datetime) -> dict[str, Any]:
     paused = row["paused_until"] if row["paused_until"] and row["paused_until"] > now else None
+    tried = row["probe_at"] if row["probe_at"] and row["probe_at"] > now and not paused else None
     return {
         "name": row["name"],
         "role": row["role"],
         "state": "paused" if paused else ("failing" if row["failures"] else "ok"),
         "paused_until": paused,
+        "tried_at": tried,
         "why": row["paused_why"] if paused else row["last_error"],
         "last_success": row["last_success_at"],
         "held_back": row["held_back"],
         "late_found": row["late_found"],
+        "requests": _budget(Budget(row["budget_limit"], row["budget_left"], row["budget_reset_at"]).at(now)),
+        "posts": _budget(Budget(row["posts_limit"], row["posts_left"], row["posts_reset_at"]).at(now)),
     }
+
+
+def _budget(known: Budget) -> dict[str, Any] | None:
+    return None if known.limit is None else {"limit": known.limit, "left": known.left, "reset_at": known.reset_at}
 
 
 def _raw(stored: bytes) -> str:

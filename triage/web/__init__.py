@@ -36,7 +36,7 @@ def create(app: App) -> FastAPI:
     @web.get("/healthz")
     def _healthz() -> JSONResponse:
         try:
-            fine, told = metrics.health(take_snapshot(app))
+            fine, told = metrics.health(take_snapshot(app), metrics.Limits.for_sweep(app.config.delivery.sweep))
         except StoreError as error:
             return JSONResponse({"status": "down", "reasons": ["store"], "detail": str(error)}, status_code=503)
         return JSONResponse(told, status_code=200 if fine else 503)

@@ -20,3 +20,7 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("budget_limit", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("budget_left", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("budget_reset_at", Utc(), nullable=True))
+    op.add_column("accounts", sa.Column("posts_limit", sa.Integer(), nullable=True))
+    op.add_column("accounts", sa.Column("posts_left", sa.Integer(), nullable=True))
+    op.add_column("accounts", sa.Column("posts_reset_at", Utc(), nullable=True))
+    op.add_column("accounts", sa.Column("probe_at", Utc(), nullable=True))
