@@ -57,6 +57,10 @@ class Accounts:
         with self._database.write() as connection:
             return self.leave_in(connection, name, purpose, now)
 
+    def rests_in(self, connection: Connection, name: str, now: datetime, *, post: bool = False) -> Leave:
+        """Whether an action could go to an account now; nobody's turn to try it is used up."""
+        return leave(self._standing(connection, name), Purpose.SEND, now, post=post)
+
     def leave_in(self, connection: Connection, name: str, purpose: Purpose, now: datetime, *, post: bool = False) -> Leave:
         """The same within a transaction; `post` counts to the limit on posts, too. A `probe` that comes back is the caller's own."""
         standing = self._standing(connection, name)

@@ -126,7 +126,7 @@ class Outbox:
             if row is None or row["state"] != State.PLANNED or row["via"] == HUMAN or row["due_at"] is None or row["due_at"] > now:
                 return None
             waits = row["after_id"] is not None and not self._is_done(connection, row["after_id"])
-            if waits or self._observe or self._accounts.paused_until_in(connection, row["via"], now) is not None:
+            if waits or self._observe or not self._accounts.rests_in(connection, row["via"], now, post=row["kind"] == ActionKind.REPLY).go:
                 return None
             stand = self._place.stand_in(connection, now)
             # A store that was restored may have sent it before it was planned (again): as early as the backup is old.
@@ -180,6 +180,11 @@ class Outbox:
         if self._observe and row["kind"] != ActionKind.TASK:
             connection.execute(sa.update(actions).where(actions.c.id == action_id).values(state=str(State.OBSERVED), due_at=None))
             return None
+        post = row["kind"] == ActionKind.REPLY
+        leave = self._accounts.rests_in(connection, row["via"], now, post=post)
+        if not leave.go:
+            self._accounts.wait_in(connection, action_id, row["via"], row["kind"], leave)
+            return None
         if row["kind"] in ONCE:
             if stand.copied:
                 return None
@@ -188,7 +193,7 @@ class Outbox:
         released = row["payload"].get("released", False)  # a person's word lets it pass
         if row["kind"] == ActionKind.TICKET and row["first_intent_at"] is None and not released and self._braked(connection, row, now):
             return None
-        leave = self._accounts.leave_in(connection, row["via"], Purpose.SEND, now, post=row["kind"] == ActionKind.REPLY)
+        leave = self._accounts.leave_in(connection, row["via"], Purpose.SEND, now, post=post)
         if not leave.go:
             self._accounts.wait_in(connection, action_id, row["via"], row["kind"], leave)
             return None
