@@ -39,7 +39,7 @@ def _at_send(point: str) -> Callable[[Ground], None]:
             on.worker()
             on.answer()
             on.kept()
-            on.parked_only_if_caught_twice()
+            on.given_up_only_if_caught_twice()
             on.sums()
 
     return run
@@ -63,7 +63,7 @@ def _in_the_pipeline(ground: Ground) -> None:
             if point in HELD:
                 _clean_up(on)
         _clean_up(on)
-        on.parked_only_if_caught_twice()
+        on.given_up_only_if_caught_twice()
         on.sums()
 
 
