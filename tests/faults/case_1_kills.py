@@ -22,7 +22,8 @@ def _at_send(point: str) -> Callable[[Ground], None]:
             bugs = post_bugs(on.rig, 5)
             post_second_reports(on.rig, bugs[:3])
             post_questions(on.rig, 4)
-            post_alarms(on.rig, 2)
+            if ground.seed % 2:
+                post_alarms(on.rig, 2)  # an alert is sent again at once, and would take most of the kills of each run
             while ground.notes["kills"] < KILLS:
                 while not worker.ended(0.5) and on.violations():
                     on.answer()
@@ -38,7 +39,7 @@ def _at_send(point: str) -> Callable[[Ground], None]:
             on.worker()
             on.answer()
             on.kept()
-            on.parked_only_if_caught_twice()
+            on.given_up_only_if_caught_twice()
             on.sums()
 
     return run
@@ -62,7 +63,7 @@ def _in_the_pipeline(ground: Ground) -> None:
             if point in HELD:
                 _clean_up(on)
         _clean_up(on)
-        on.parked_only_if_caught_twice()
+        on.given_up_only_if_caught_twice()
         on.sums()
 
 

@@ -30,7 +30,7 @@ def _lag(ground: Ground) -> None:
             assert all(fault.hits == 1 for fault in faults)
             ground.notes["faults"] += len(faults)
             ground.notes[f"lag {lag if isinstance(lag, str) else f'{lag / SETTLE:g} settles'}"] += 1
-        on.parked_only_if_caught_twice()
+        on.given_up_only_if_caught_twice()
         assert len(on.rig.jira.tickets) == 4 * len(LAGS)
         on.sums()
 

@@ -34,7 +34,7 @@ class Scene:
         self.workers: list[Forked] = []
         self.logs: list[Path] = []
         self.caught: Counter[int] = Counter()  # actions that were under way when their process was killed
-        self.since = time.monotonic()
+        self.begun: set[tuple[int, int]] = set()  # mentions, by number and attempt, that were being judged when a process was killed
 
     # Processes
 
@@ -65,6 +65,8 @@ class Scene:
         for row in self.actions("sending"):
             self.caught[row["id"]] += 1
             self.ground.notes[f"{row['kind']} caught"] += 1
+        judged = sa.select(mentions.c.id, mentions.c.attempt).where(mentions.c.due_at.is_not(None), mentions.c.attempt > 0)
+        self.begun |= {(row["id"], row["attempt"]) for row in self.rows(judged)}
 
     # People
 
@@ -141,10 +143,15 @@ class Scene:
         notes["sent"] += len(self.rig.checker().tickets) + len(self.rig.checker().comments) + len(self.rig.mastodon.replies)
         notes["parked"] += len(self.actions("parked"))
 
-    def parked_only_if_caught_twice(self) -> None:
-        """An action whose outcome was unknown once is found, or sent once more: only a second time parks it."""
+    def given_up_only_if_caught_twice(self) -> None:
+        """One kill alone parks nothing and quarantines nothing: only the second one of the same action, or of the same judging."""
         early = [row["key"] for row in self.actions("parked") if self.caught[row["id"]] < 2]
         assert not early, f"parked after one kill alone: {early}"
+        set_aside = self.rows(sa.select(mentions.c.id).where(mentions.c.quarantined.is_not(None)))
+        self.ground.notes["quarantined"] += len(set_aside)
+        caught = Counter(id_ for id_, _ in self.begun)
+        early = [row["id"] for row in set_aside if caught[row["id"]] < 2]
+        assert not early, f"quarantined after one kill alone: {early}"
 
     def end(self) -> None:
         """Every worker ends when asked, and nothing secret is left behind."""
