@@ -18,9 +18,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
+from triage.contracts import Finding
 from triage.errors import UserError
 from triage.guard import Guard
 
@@ -126,6 +127,33 @@ def clean(broker: Broker) -> None:
             path.unlink()
     if broker.socket.parent.name.startswith(_prefix()):
         shutil.rmtree(broker.socket.parent, ignore_errors=True)
+
+
+def check(url: str) -> Iterator[Finding]:
+    """What `triage doctor` says of a broker that is somebody else's. Nothing of it is a failure: workers do without it."""
+    import redis
+
+    where = url.rpartition("@")[2]
+    try:
+        client = redis.Redis.from_url(url.replace("redis+socket://", "unix://", 1), socket_timeout=5, socket_connect_timeout=5)
+        with client:
+            memory: dict[str, Any] = client.info("memory")
+    except (redis.RedisError, OSError, ValueError) as error:
+        yield Finding(
+            "warn",
+            f"nobody rings the workers, since {where} can't be asked ({error}); they work by themselves, a second later",
+            "Start it, or correct its address, its password or its user's rights (triage/ops/redis.acl names them).",
+        )
+        return
+    policy, most = memory.get("maxmemory_policy", "noeviction"), int(memory.get("maxmemory", 0))
+    if most and policy != "noeviction":
+        yield Finding(
+            "warn",
+            f"{where} throws keys away when it is full ({policy}): without the queue's own key nobody is rung any more",
+            "Set maxmemory-policy noeviction; full, it then refuses a ring, and workers find the work by themselves.",
+        )
+        return
+    yield Finding("ok", f"{where} answers")
 
 
 def _wait(process: subprocess.Popen[bytes], broker: Broker, said: IO[bytes]) -> None:

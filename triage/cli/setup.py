@@ -118,10 +118,12 @@ def doctor(as_json: bool) -> None:
 
 def _examine() -> Iterator[tuple[str, Finding]]:
     """Every part in turn; one that fails does not keep the others from being looked at."""
+    from triage import broker
     from triage.app import App
     from triage.classifier import checked_card, model_folder
     from triage.contracts import Finding
     from triage.errors import RemoteError, UserError
+    from triage.store import settings
 
     config = load_config()
     yield (
@@ -151,6 +153,9 @@ def _examine() -> Iterator[tuple[str, Finding]]:
         return
     try:
         yield "store", Finding("ok", f"{app.store.views.count()} mentions, schema {app.store.database.version()}")
+        yield from (("store", finding) for finding in settings.check(app.store.database))
+        if config.broker:
+            yield from (("broker", finding) for finding in broker.check(config.broker))
         for kind, names, get in (
             ("source", app.sources, app.platform),
             ("tracker", app.trackers, app.tracker),
