@@ -1,6 +1,7 @@
 """Many processes of the service at once: `python -m tests.faults.crowd worker*8 sweeper*3 poller*2 beat*2`.
 
-The slow imports are made once; then each process is forked, and is from there on what the command line would start. Ends them all on SIGTERM.
+The slow imports are made once; then each process is forked, and is from there on what the command line would start. SIGTERM ends
+them all.
 """
 
 from __future__ import annotations
