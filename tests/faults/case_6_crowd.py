@@ -36,7 +36,7 @@ def crowd(ground: Ground) -> None:
     server.start()
     argv = [sys.executable, "-m", "tests.faults.crowd", *CROWD]
     with ground.rig(redis=server.url, sweep="50ms") as rig:
-        with rig.running("crowd", argv, cwd=CHECKOUT) as run:
+        with rig.running("crowd", argv, cwd=CHECKOUT, env={"TRIAGE_DELIVERY__CLAIM_SECONDS": "10s"}) as run:
             assert eventually(lambda: at_work(rig) >= ALL, 240.0), f"{at_work(rig)} are at work:\n{run.said[-3000:]}"
             rig.await_work(run)
             rig.jira.faults.add(kind="reset_after", method="POST", path="/issue", times=None, probability=0.05, seed=ground.seed)

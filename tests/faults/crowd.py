@@ -19,7 +19,6 @@ from triage import tasks
 from triage.app import App
 from triage.classifier import Classifier, model_folder
 from triage.errors import UserError
-from triage.pipeline import intake
 
 
 def _worker(number: int) -> None:
@@ -54,7 +53,10 @@ def _poller(number: int) -> None:
     while not stop.wait(0.05):
         for name in parts.sources:
             with contextlib.suppress(UserError):
-                intake.catch_up(parts, name)
+                cursor = parts.store.inbox.source(name).cursor
+                for page in parts.platform(name).fetch(cursor):
+                    parts.store.inbox.add_page(name, page, expect=cursor, now=parts.clock.now())
+                    cursor = page.cursor or cursor
 
 
 ROLES = {"worker": _worker, "sweeper": _sweeper, "poller": _poller, "beat": _beat}
