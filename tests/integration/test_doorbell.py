@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 import redis
+from celery import Celery
 from kombu import Connection
 
 from tests.fixtures_services import eventually
@@ -30,7 +31,7 @@ def test_the_beat_holds_back_when_nobody_hears(redis_url: str, monkeypatch: pyte
     """It rings while there are few rings that nobody has heard, and no more after that."""
     name = f"test-{uuid.uuid4().hex}"
     monkeypatch.setattr(doorbell, "MOST_WAITING", 3)
-    bell = tasks.Celery("test", broker=redis_url)
+    bell = Celery("test", broker=redis_url)
     bell.conf.update(
         task_default_queue=name, beat_schedule={"tick": {"task": "triage.tick", "schedule": 0.0, "args": [[]], "options": {"retry": False}}}
     )
@@ -44,7 +45,7 @@ def test_the_beat_holds_back_when_nobody_hears(redis_url: str, monkeypatch: pyte
 
 def test_an_outage_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A beat that rings nobody says so once, never raises, and says once that it is over."""
-    ringer = doorbell.Ringer(tasks.Celery("test", broker="memory://"))
+    ringer = doorbell.Ringer(Celery("test", broker="memory://"))
     entry = ringer.Entry(name="tick", task="triage.tick", schedule=1.0, app=ringer.app)
 
     def refuse(*_: object, **__: object) -> None:
