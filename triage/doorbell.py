@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from celery.beat import ScheduleEntry, Scheduler
+from celery.worker.consumer import Consumer
+from celery.worker.consumer.consumer import STOP_CONDITIONS
 from kombu.transport import TRANSPORT_ALIASES, redis
 
 from triage.heartbeat import beat
@@ -18,6 +21,7 @@ from triage.heartbeat import beat
 log = structlog.get_logger()
 
 SELDOM_SECONDS = 60.0
+AGAIN_SECONDS = 1.0
 MOST_WAITING = 1000  # rings that nobody has heard yet; more would only fill a Redis that others may use, too
 
 
@@ -43,6 +47,7 @@ class Seldom(logging.Filter):
 class Channel(redis.Channel):  # type: ignore[misc]
     """Hears the rings. What is no message at all is dropped: kombu lets it end the worker."""
 
+    do_restore = False  # to put back what was not acknowledged, when the connection is lost, can fail and end the worker
     _dropped_at = -SELDOM_SECONDS
 
     def _brpop_read(self, **options: Any) -> Any:
@@ -55,6 +60,25 @@ class Channel(redis.Channel):  # type: ignore[misc]
                 self._dropped_at = time.monotonic()
                 log.warning("what came from the broker is no ring, and is dropped", why=f"{type(error).__name__}: {error}"[:200])
             return None
+
+
+class Listener(Consumer):  # type: ignore[misc]
+    """The worker's consumer. What breaks it, known or not, makes it begin again, and does not end the worker, whose sweep goes on."""
+
+    def start(self) -> None:
+        """Listen until the worker ends."""
+        while True:
+            try:
+                super().start()
+                return
+            except Exception as error:
+                if self.blueprint.state in STOP_CONDITIONS:
+                    raise
+                log.warning("the worker can't be rung for a moment", why=f"{type(error).__name__}: {error}"[:300])
+                with suppress(Exception):
+                    self.on_close()
+                self.blueprint.restart(self)
+                time.sleep(AGAIN_SECONDS)
 
 
 class Transport(redis.Transport):  # type: ignore[misc]

@@ -90,6 +90,7 @@ app.conf.update(
     task_create_missing_queues=False,
     worker_pool="threads",  # forked children would share the locks by which an owner is known to be alive
     worker_concurrency=4,
+    worker_consumer="triage.doorbell:Listener",
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,

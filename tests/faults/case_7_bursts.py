@@ -26,8 +26,9 @@ def rubbish(ground: Ground, rig: Rig) -> None:
     ground.notes["posts"] += 1
     account = {"id": "7", "acct": "mallory@else.example", "username": "mallory"}
     whole = {"id": "1", "type": "mention", "created_at": "2026-01-01T00:00:00.000Z", "account": account, "status": shown}
-    wrong = [{**whole, name: value} for name in whole for value in (None, 5, [], {"a": "b"}, "\x00\ud800")]
-    wrong += [{**whole, "status": {**shown, name: value}} for name in ("id", "uri", "content", "account", "mentions") for value in (None, 5, [], {})]
+    odd: tuple[Any, ...] = (None, 5, [], {"a": "b"}, "\x00\ud800")
+    wrong = [{**whole, name: value} for name in whole for value in odd]
+    wrong += [{**whole, "status": {**shown, name: value}} for name in ("id", "uri", "content", "account", "mentions") for value in odd]
     for payload in ground.random.sample([*NOT_POSTS, *wrong], 25):
         rig.mastodon.inject_raw_notification(payload)
         ground.notes["rubbish"] += 1

@@ -60,6 +60,11 @@ class RedisServer:
         """A client of the test's own."""
         return redis.Redis(port=self.port, socket_timeout=5)
 
+    @property
+    def reader(self) -> redis.Redis:
+        """A client that gives text."""
+        return redis.Redis(port=self.port, socket_timeout=5, decode_responses=True)
+
     def answers(self) -> bool:
         """True when it does its work."""
         try:
@@ -131,7 +136,9 @@ def heard_after(worker: Running, offset: int, seconds: float = 90.0) -> bool:
 def message(task: Any, arguments: Any, *, content_type: str = "application/json", body: bytes | None = None, **headers: Any) -> str:
     """A message as Celery puts it into Redis. `body` replaces the encoded arguments, `headers` are added."""
     tag = str(uuid.uuid4())
-    raw = json.dumps([arguments, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode() if body is None else body
+    raw = (
+        json.dumps([arguments, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode() if body is None else body
+    )
     known = {"lang": "py", "task": task, "id": tag, "root_id": tag, "parent_id": None, "group": None, "retries": 0, "ignore_result": True}
     return json.dumps(
         {

@@ -20,7 +20,7 @@ SEED = int(os.environ.get("SEED", "1"))
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 def test_case(case: Case, store: str, tmp_path: Path, guard: Guard, request: pytest.FixtureRequest) -> None:
     """Every promise is kept."""
-    if store not in case.stores or not case.short and "LONG" not in os.environ:
+    if store not in case.stores or (not case.short and "LONG" not in os.environ):
         pytest.skip("not in the short run, or not on this database")
     url = request.getfixturevalue("database") if store == "postgresql" else f"sqlite:///{tmp_path}/store/triage.db"
     ground = Ground(tmp_path, url, guard, SEED)

@@ -143,7 +143,7 @@ def web(host: str | None, port: int | None) -> None:
         host, port = host or app.config.web.host, app.config.web.port if port is None else port
         check_port(host, port)
         beat()
-        uvicorn.run(
+        serving = uvicorn.Config(
             create(app),
             host=host,
             port=port,
@@ -153,6 +153,7 @@ def web(host: str | None, port: int | None) -> None:
             callback_notify=alive,
             timeout_notify=1,
         )
+        uvicorn.Server(serving).run()
 
 
 @click.command()
