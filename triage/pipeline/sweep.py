@@ -20,7 +20,7 @@ from triage.pipeline import intake
 from triage.pipeline.deliver import deliver, reconcile
 from triage.pipeline.judge import process
 from triage.pipeline.parts import Parts
-from triage.pipeline.upkeep import audit, read_tickets
+from triage.pipeline.upkeep import audit, count, read_tickets
 from triage.store.inbox import Due
 
 log = structlog.get_logger()
@@ -60,7 +60,7 @@ def lanes(parts: Parts, todo: Due) -> dict[str, Job]:
 
 def upkeep(parts: Parts) -> int:
     """What is done now and then."""
-    return read_tickets(parts) + audit(parts) + parts.store.accounts.end_alerts(parts.clock.now())
+    return read_tickets(parts) + audit(parts) + count(parts) + parts.store.accounts.end_alerts(parts.clock.now())
 
 
 def once(parts: Parts) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""What is done every now and then: tickets read back, the audit for duplicates, accounts that rest."""
+"""What is done every now and then: tickets read back, the audit for duplicates, a large store counted."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ log = structlog.get_logger()
 TICKETS_EVERY = timedelta(minutes=5)
 AUDIT_EVERY = timedelta(hours=1)
 AUDIT_BACK = timedelta(days=2)
+COUNT_EVERY = timedelta(minutes=15)  # 1,000,000 mentions take some seconds
 
 
 def read_tickets(parts: Parts) -> int:
@@ -55,3 +56,10 @@ def audit(parts: Parts) -> int:
             )
             parts.store.desk.merge_task(task, f"{names} are one problem: keep one, close the others", now)
     return found
+
+
+def count(parts: Parts) -> int:
+    """Count a large store, so that nobody who looks at it has to."""
+    now = parts.clock.now()
+    turn, _ = parts.store.accounts.turn("counted", now, COUNT_EVERY)
+    return int(parts.store.count(now)) if turn else 0

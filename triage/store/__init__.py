@@ -7,6 +7,7 @@ that we talk to, and the alerts), the desk (what people do) and the views (what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from triage.store.accounts import Accounts
 from triage.store.database import Database
@@ -14,6 +15,7 @@ from triage.store.desk import Desk
 from triage.store.inbox import Inbox
 from triage.store.outbox import Outbox
 from triage.store.owners import Owners
+from triage.store.totals import keep
 from triage.store.views import Views
 
 
@@ -39,6 +41,10 @@ class Store:
         self.outbox.load_secret()
         self.desk = Desk(self.database, site=site)
         self.views = Views(self.database)
+
+    def count(self, now: datetime) -> bool:
+        """Count what a large store holds, for those who look at it later; False when it is small."""
+        return keep(self.database, now)
 
     def close(self) -> None:
         """Let go of the lock and of the connections."""

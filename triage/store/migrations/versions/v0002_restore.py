@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from triage.store.schema import Utc
+from triage.store.schema import LINK, Utc
 
 revision = "0002"
 down_revision = "0001"
@@ -20,3 +20,5 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("budget_limit", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("budget_left", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("budget_reset_at", Utc(), nullable=True))
+    dialect = op.get_bind().dialect.name
+    op.create_index("ix_mentions_link", "mentions", [sa.text(LINK[dialect])], postgresql_using="hash")
