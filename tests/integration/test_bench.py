@@ -9,6 +9,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SCALE = [
+    "to count the whole store, every 15 minutes",
+    "sweep, nothing due",
+    "add a page of 40",
+    "claim, rules and outbox of a batch of 500",
+    "sweep, 100 mentions due",
+    "sweep, 100 actions due",
+    "claim and finish an action",
+    "triage queue",
+    "triage status",
+    "metrics",
+    "reread_due of 400",
+    "tickets_changed of 50",
+    "triage show by link",
+    "relabel",
+    "upkeep with the hourly audit",
+    "disk a mention",
+    "loading it in bulk",
+]
 ROWS = {
     "embedded": ["routed, embedded (SQLite)", "routed, embedded, beside the classifier"],
     "celery": ["routed, Celery (Redis, PostgreSQL)"],
@@ -20,6 +39,7 @@ ROWS = {
         "requests to Jira an hour, at rest",
         "requests to Jira an hour, while posts come",
     ],
+    "scale": [f"{database}, 2,000 stored: {what}" for database in ("SQLite", "PostgreSQL") for what in SCALE],
     "memory": ["memory of a warm worker"],
     "help": ["triage --help"],
 }
