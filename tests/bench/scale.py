@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -121,9 +122,9 @@ def measure(made: Service, count: int, rounds: int) -> Figures:
         timed("triage status", lambda: store.views.status(now()))
         timed("metrics", lambda: take_snapshot(made))
         timed("reread_due of 400", lambda: store.inbox.reread_due(now() + timedelta(days=2), 400))
-        timed(f"tickets_changed of {TICKETS}", lambda told=turn: store.outbox.tickets_changed("tickets", _read_back(tickets, told), now()))
-        timed("triage show by link", lambda told=turn: store.views.show(store.desk.mention_id(link_of(count // 3 + told))))
-        timed("relabel", lambda told=turn: judge.relabel(made, count // 2 + told, "praise", "robin"))
+        timed(f"tickets_changed of {TICKETS}", partial(store.outbox.tickets_changed, "tickets", _read_back(tickets, turn), now()))
+        timed("triage show by link", partial(_show, made, link_of(count // 3 + turn)))
+        timed("relabel", partial(judge.relabel, made, count // 2 + turn, "praise", "robin"))
     for _ in range(rounds + 1):
         made.clock.move(minutes=61)
         store.accounts.turn("counted", now(), upkeep.COUNT_EVERY)  # what it counts has a row of its own
@@ -146,6 +147,10 @@ def _carry_out(made: Service, limit: int = 10_000) -> None:
             if work is not None:
                 outbox.finish(work, Move(State.DONE, "made", receipt=Receipt(f"9{id_}", f"MEM-{id_}")), made.clock.now())
         limit -= len(todo)
+
+
+def _show(made: Service, link: str) -> None:
+    made.store.views.show(made.store.desk.mention_id(link))
 
 
 def _some_tickets(made: Service) -> list[Ticket]:
