@@ -14,7 +14,7 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -115,8 +115,11 @@ def start_redis(guard: Guard) -> str:
     raise AssertionError(f"{argv[0]} did not start on any of five ports")
 
 
-def start_postgres(guard: Guard) -> str:
-    """Start a server behind a Unix socket in a folder of its own; the URL. Its data is thrown away, so it never waits for the disk."""
+def start_postgres(guard: Guard, *, within: Sequence[str] = (), address: str = "") -> str:
+    """Start a server behind a Unix socket in a folder of its own; the URL. Its data is thrown away, so it never waits for the disk.
+
+    `within` is a command that starts it elsewhere, as root; there it listens at the TCP `address`, too, and trusts who comes.
+    """
     folder = guard.folder("triage-pg-")
     programs = _readable_by_all(_postgres_programs(), folder)
     user, group = _unprivileged()
@@ -135,15 +138,21 @@ def start_postgres(guard: Guard) -> str:
         made.wait(START_SECONDS)
         assert guard.forget(made) == 0, log.read_text()
         settings = {
-            "listen_addresses": "",
+            "listen_addresses": address,
             "unix_socket_directories": str(folder),
             "max_connections": "200",
             "shared_buffers": "64MB",
             "fsync": "off",
             "full_page_writes": "off",
         }
+        drop = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"] if within and user is not None else []
+        if address:
+            with (data / "pg_hba.conf").open("a") as trusted:
+                trusted.write("host all all samenet trust\n")
         server = guard.start(
             [
+                *within,
+                *drop,
                 str(programs / "postgres"),
                 "-D",
                 str(data),
@@ -153,8 +162,8 @@ def start_postgres(guard: Guard) -> str:
             stdout=said,
             stderr=said,
             cwd=folder,
-            user=user,
-            group=group,
+            user=None if within else user,
+            group=None if within else group,
         )
     url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
     deadline = time.monotonic() + START_SECONDS

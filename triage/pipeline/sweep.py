@@ -21,7 +21,7 @@ from triage.pipeline import intake
 from triage.pipeline.deliver import deliver, reconcile
 from triage.pipeline.judge import process
 from triage.pipeline.parts import Parts
-from triage.pipeline.upkeep import audit, many_answers, read_tickets
+from triage.pipeline.upkeep import audit, count, many_answers, read_tickets
 from triage.store.inbox import Due
 
 log = structlog.get_logger()
@@ -74,7 +74,8 @@ def upkeep(parts: Parts) -> int:
     now = parts.clock.now()
     if parts.store.place.check(now).newer:
         return 0
-    return many_answers(parts) + read_tickets(parts) + audit(parts) + parts.store.accounts.end_alerts(now) + parts.store.place.end_restore(now)
+    done = many_answers(parts) + read_tickets(parts) + audit(parts) + count(parts)
+    return done + parts.store.accounts.end_alerts(now) + parts.store.place.end_restore(now)
 
 
 def once(parts: Parts) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""What is done every now and then: tickets read back, the audit for duplicates, accounts that rest."""
+"""What is done every now and then: tickets read back, the audit for duplicates, a large store counted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from triage.pipeline.spending import talk
 TICKETS_EVERY = timedelta(minutes=5)
 AUDIT_EVERY = timedelta(hours=1)
 AUDIT_BACK = timedelta(days=2)
+COUNT_EVERY = timedelta(minutes=15)  # 1,000,000 mentions take some seconds
 
 
 def read_tickets(parts: Parts) -> int:
@@ -62,3 +63,10 @@ def many_answers(parts: Parts) -> int:
         if parts.platform(name).manifest.replies:
             parts.store.accounts.many_answers(name, parts.clock.now())
     return 0
+
+
+def count(parts: Parts) -> int:
+    """Count a large store, so that nobody who looks at it has to."""
+    now = parts.clock.now()
+    turn, _ = parts.store.accounts.turn("counted", now, COUNT_EVERY)
+    return int(parts.store.count(now)) if turn else 0

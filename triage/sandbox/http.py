@@ -142,6 +142,7 @@ class Server:
     """
 
     name = "sandbox"
+    host = "127.0.0.1"
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         self.folder = folder
@@ -163,7 +164,7 @@ class Server:
     @property
     def url(self) -> str:
         """Where it listens, without a trailing slash."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def requests(self) -> list[dict[str, Any]]:
@@ -178,7 +179,7 @@ class Server:
     def start(self) -> Self:
         """Listen. `OSError` when the port is taken."""
         self.stopping.clear()
-        self._listener = _Listener(("127.0.0.1", self.port), self)
+        self._listener = _Listener((self.host, self.port), self)
         self.port = self._listener.server_address[1]
         Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.05}, name=f"sandbox-{self.name}", daemon=True).start()
         return self

@@ -7,6 +7,7 @@ that we talk to, and the alerts), the desk (what people do) and the views (what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from triage.delivery import Pace
@@ -17,6 +18,7 @@ from triage.store.inbox import Inbox
 from triage.store.outbox import Outbox
 from triage.store.owners import Owners
 from triage.store.place import Place
+from triage.store.totals import keep
 from triage.store.views import Views
 
 
@@ -46,6 +48,10 @@ class Store:
         self.place.furnish()
         self.desk = Desk(self.database, site=site)
         self.views = Views(self.database)
+
+    def count(self, now: datetime) -> bool:
+        """Count what a large store holds, for those who look at it later; False when it is small."""
+        return keep(self.database, now)
 
     def close(self) -> None:
         """Let go of the lock and of the connections."""

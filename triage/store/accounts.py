@@ -15,7 +15,7 @@ from triage.mention import HUMAN, ActionKind, State
 from triage.store import batch, rows
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, close_alert, open_alerts
-from triage.store.schema import accounts, actions, alerts, mentions, meta
+from triage.store.schema import OPEN, accounts, actions, alerts, mentions, meta
 
 WELL = {"failures": 0, "refusals": 0, "paused_until": None, "paused_why": "", "probe_at": None}
 SILENT_FAILURES = 3  # so many failures in a row are somebody's restart; more are an outage, said once
@@ -300,7 +300,10 @@ class Accounts:
                         sa.select(actions.c.id)
                         .join(mentions, mentions.c.id == actions.c.mention_id)
                         .where(
-                            actions.c.state == str(State.PARKED), actions.c.error.like("the brake:%"), mentions.c.source == alert["subject"]
+                            OPEN,
+                            actions.c.state == str(State.PARKED),
+                            actions.c.error.like("the brake:%"),
+                            mentions.c.source == alert["subject"],
                         )
                     )
                     over = connection.execute(held.limit(1)).first() is None

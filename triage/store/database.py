@@ -16,6 +16,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from triage.errors import StoreError
 
 BUSY_SECONDS = 10.0
+# How soon each side of a connection to PostgreSQL gives up one whose other side has vanished without a word: a cut cable, a host
+# that lost its power. Until the server does, a vanished worker's lock stands, and what it was sending waits: 30 s at most.
+IDLE_SECONDS, PROBE_SECONDS, PROBES, UNHEARD_SECONDS = 10, 5, 3, 20
 MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0002"  # the newest migration; known here so that an up-to-date store opens without loading alembic
 _MIGRATION_LOCK = 0x7472696167  # any number that nobody else uses: PostgreSQL's advisory lock while migrating
@@ -47,21 +50,42 @@ class Database:
             self.engine: Engine = (
                 _sqlite(self.url)
                 if self.is_sqlite
-                else sa.create_engine(self.url, pool_size=8, max_overflow=16, pool_pre_ping=True, hide_parameters=True)
+                else sa.create_engine(
+                    self.url, pool_size=8, max_overflow=16, pool_pre_ping=True, hide_parameters=True, connect_args=self.liveness
+                )
             )
         except (NoSuchModuleError, ModuleNotFoundError) as error:
             raise StoreError(f"{error}; for PostgreSQL install the extra: pip install 'triage-inbox[postgres]'") from None
 
+    @property
+    def liveness(self) -> dict[str, Any]:
+        """Arguments of a connection to PostgreSQL by which both sides notice that the other is gone. What the URL sets itself stands."""
+        ours = {
+            "connect_timeout": 10,
+            "keepalives_idle": IDLE_SECONDS,
+            "keepalives_interval": PROBE_SECONDS,
+            "keepalives_count": PROBES,
+            "tcp_user_timeout": UNHEARD_SECONDS * 1000,
+        }
+        theirs = (
+            f"-c tcp_keepalives_idle={IDLE_SECONDS} -c tcp_keepalives_interval={PROBE_SECONDS} "
+            f"-c tcp_keepalives_count={PROBES} -c tcp_user_timeout={UNHEARD_SECONDS * 1000}"
+        )
+        given = self.url.query
+        options = given.get("options", "")
+        more = options if isinstance(options, str) else " ".join(options)
+        return {name: value for name, value in ours.items() if name not in given} | {"options": f"{theirs} {more}".strip()}
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads."""
-        with self._errors(), self.engine.connect() as connection, connection.begin():
+        with self.errors(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes; on SQLite it takes the write lock at once: to upgrade in mid-transaction fails without waiting."""
-        with self._errors(), self.engine.connect() as connection:
+        with self.errors(), self.engine.connect() as connection:
             connection = connection.execution_options(triage_write=True)
             with connection.begin():
                 yield connection
@@ -69,7 +93,7 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A transaction that sees one moment, however long it lasts, and reads rows as they are asked for. Others go on writing."""
-        with self._errors(), self.engine.connect() as connection:
+        with self.errors(), self.engine.connect() as connection:
             connection = connection.execution_options(stream_results=True, yield_per=500)
             if not self.is_sqlite:  # where every reading transaction is one
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -77,7 +101,8 @@ class Database:
                 yield connection
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
+        """Within the block a database error that an operator can mend is a `StoreError` that says how."""
         try:
             yield
         except DBAPIError as error:

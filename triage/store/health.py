@@ -1,6 +1,6 @@
 """The service at one moment, for metrics and health checks.
 
-What is open, due or in doubt is read from small indexes; the counts by kind and by label go through their whole tables.
+What is open, due or in doubt is read from small indexes; of the counts by kind and by label see `totals`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from triage.mention import HUMAN, ActionKind, Label, State
 from triage.metrics import NO_LABEL, AccountHealth, BudgetHealth, Snapshot, SourceHealth
 from triage.store.database import Database
 from triage.store.schema import OPEN, accounts, actions, alerts, mentions, owners, verdicts
+from triage.store.totals import totals
 
 ALIVE = timedelta(minutes=2)  # a worker says so every 20 s
 
@@ -33,12 +34,7 @@ def snapshot(database: Database, now: datetime, *, mode: str, sources: Sequence[
         labelled = sa.select(verdicts.c.label).where(verdicts.c.mention_id == actions.c.mention_id).order_by(verdicts.c.id.desc()).limit(1)
         label = sa.func.coalesce(labelled.scalar_subquery(), NO_LABEL)
         tasks = connection.execute(sa.select(label, sa.func.count()).where(open_task).group_by(label)).all()
-        counts = connection.execute(
-            sa.select(actions.c.kind, actions.c.state, sa.func.count()).group_by(actions.c.kind, actions.c.state)
-        ).all()
-        judged = connection.execute(
-            sa.select(verdicts.c.label, verdicts.c.by_person, sa.func.count()).group_by(verdicts.c.label, verdicts.c.by_person)
-        ).all()
+        total = totals(connection, now)
         late = [
             one(sa.select(sa.func.min(mentions.c.due_at)).where(mentions.c.due_at.is_not(None))),
             one(sa.select(sa.func.min(actions.c.due_at)).where(machine)),
@@ -56,11 +52,11 @@ def snapshot(database: Database, now: datetime, *, mode: str, sources: Sequence[
             oldest_open_item_seconds=(now - oldest).total_seconds() if oldest else None,
             oldest_doubt_seconds=(now - doubt).total_seconds() if doubt else None,
             open_tasks={str(name): count for name, count in tasks},
-            actions={(ActionKind(kind), State(state)): count for kind, state, count in counts},
+            actions={(ActionKind(kind), State(state)): count for (kind, state), count in total.actions.items()},
             quarantined=one(sa.select(sa.func.count()).where(mentions.c.quarantined.is_not(None))),
             due_behind_seconds=max(waits, default=0.0),
-            verdicts={(Label(name), "person" if by_person else "model"): count for name, by_person, count in judged},
-            mentions=one(sa.select(sa.func.count()).select_from(mentions)),
+            verdicts={(Label(name), "person" if by_person else "model"): count for (name, by_person), count in total.verdicts.items()},
+            mentions=total.mentions,
             brake_engaged=raised.get("Brake", 0),
             duplicates_found=raised.get("DuplicateTickets", 0),
             mode=mode,

@@ -19,7 +19,7 @@ from typing import IO
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from triage.store import schema
@@ -76,22 +76,38 @@ class Owners:
             self._id = ""
 
     def _take(self, now: datetime) -> None:
-        self._id, self._pid = uuid.uuid4().hex, os.getpid()
+        self._let_go()
+        taken = uuid.uuid4().hex
         if self._database.is_sqlite:
-            path = self._lock_path(self._id)
+            path = self._lock_path(taken)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("wb")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
-            self._engine = sa.create_engine(self._database.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-            self._connection = self._engine.connect()
-            self._connection.execute(sa.select(sa.func.pg_advisory_lock(SPACE, _number(self._id))))
+            self._engine = sa.create_engine(
+                self._database.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=self._database.liveness
+            )
+            with self._database.errors():
+                self._connection = self._engine.connect()
+                self._connection.execute(sa.select(sa.func.pg_advisory_lock(SPACE, _number(taken))))
         with self._database.write() as connection:
             connection.execute(
                 sa.insert(schema.owners).values(
-                    id=self._id, host=socket.gethostname(), pid=self._pid, role=self._role, started_at=now, seen_at=now
+                    id=taken, host=socket.gethostname(), pid=os.getpid(), role=self._role, started_at=now, seen_at=now
                 )
             )
+        self._id, self._pid = taken, os.getpid()  # only now: until all of it has worked, the next call tries again
+
+    def _let_go(self) -> None:
+        """Drop what is left of a lock whose connection broke, or that our parent holds: a child must not close its connection for it."""
+        if self._pid == os.getpid():
+            if self._file is not None:
+                self._file.close()
+            if self._connection is not None:
+                self._connection.invalidate()
+                self._connection.close()
+        self._file = self._connection = self._engine = None
+        self._id = ""
 
     def _holding(self) -> bool:
         if self._database.is_sqlite:
@@ -100,7 +116,7 @@ class Owners:
             return False
         try:
             self._connection.execute(sa.select(1))
-        except DBAPIError:
+        except SQLAlchemyError:
             return False
         return True
 

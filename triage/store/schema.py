@@ -137,6 +137,12 @@ sa.Index("ix_mentions_author", mentions.c.author, mentions.c.id)
 sa.Index("ix_mentions_problem_id", mentions.c.problem_id)
 sa.Index("ix_mentions_created_at", mentions.c.created_at)
 
+# A mention's link, spelt as its index spells it: neither database takes an expression's index for another spelling.
+# PostgreSQL's is a hash, since a B-tree refuses the row of a link that is longer than 2,700 bytes.
+LINK = {"sqlite": "json_extract(data, '$.url')", "postgresql": "(data ->> 'url')"}
+sa.Index("ix_mentions_link", sa.text(LINK["sqlite"]), _table=mentions).ddl_if(dialect="sqlite")
+sa.Index("ix_mentions_link", sa.text(LINK["postgresql"]), _table=mentions, postgresql_using="hash").ddl_if(dialect="postgresql")
+
 # Under which id each of our sources saw a mention. The first one answers it.
 sightings = sa.Table(
     "sightings",
@@ -251,7 +257,8 @@ sa.Index(
     postgresql_where=actions.c.due_at.is_not(None),
 )
 # The queue's order. SQLite takes a partial index only for a query that holds the index's own condition, word for word.
-OPEN = actions.c.state.in_([sa.literal_column(f"'{s}'") for s in ("planned", "sending", "doubt", "rejected", "parked")])
+OPEN_STATES = ("planned", "sending", "doubt", "rejected", "parked")
+OPEN = actions.c.state.in_([sa.literal_column(f"'{state}'") for state in OPEN_STATES])
 sa.Index("ix_actions_open", actions.c.created_at, actions.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
 _sending = sa.text("state = 'sending'")  # asked once a second by every worker
 sa.Index("ix_actions_sending", actions.c.id, sqlite_where=_sending, postgresql_where=_sending)

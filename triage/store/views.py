@@ -16,6 +16,7 @@ from triage.store import rows
 from triage.store.accounts import HELD
 from triage.store.database import Database
 from triage.store.schema import OPEN, accounts, actions, alerts, attempts, audit, mentions, owners, problems, revisions, verdicts
+from triage.store.totals import totals
 
 STUCK = tuple(str(state) for state in (State.DOUBT, State.PARKED, State.REJECTED))
 
@@ -78,28 +79,21 @@ class Views:
     def status(self, now: datetime) -> dict[str, Any]:
         """The service at a glance."""
         with self._database.read() as connection:
-            kinds = connection.execute(
-                sa.select(actions.c.kind, actions.c.state, sa.func.count()).group_by(actions.c.kind, actions.c.state)
-            ).all()
-            newest = sa.select(sa.func.max(verdicts.c.id)).group_by(verdicts.c.mention_id)
-            labels = connection.execute(
-                sa.select(verdicts.c.label, sa.func.count()).where(verdicts.c.id.in_(newest)).group_by(verdicts.c.label)
-            ).all()
-            total = connection.scalar(sa.select(sa.func.count()).select_from(mentions))
+            total = totals(connection, now)
             waiting = connection.scalar(sa.select(sa.func.count()).where(mentions.c.due_at.is_not(None)))
             quarantined = connection.scalar(sa.select(sa.func.count()).where(mentions.c.quarantined.is_not(None)))
             oldest = connection.scalar(
-                sa.select(sa.func.min(actions.c.created_at)).where(actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
+                sa.select(sa.func.min(actions.c.created_at)).where(OPEN, actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
             )
             people = connection.execute(sa.select(accounts).order_by(accounts.c.role, accounts.c.name)).mappings().all()
             raised = connection.execute(sa.select(alerts).where(alerts.c.closed_at.is_(None)).order_by(alerts.c.opened_at)).mappings().all()
             alive = sa.and_(owners.c.role == "worker", owners.c.seen_at > now - timedelta(minutes=2))
             working = connection.execute(sa.select(owners).where(alive)).mappings().all()
         counts: dict[str, dict[str, int]] = {}
-        for kind, state, count in kinds:
+        for (kind, state), count in total.actions.items():
             counts.setdefault(kind, {})[state] = count
         return {
-            "mentions": {"stored": total, "waiting": waiting, "quarantined": quarantined, "labels": dict(labels)},
+            "mentions": {"stored": total.mentions, "waiting": waiting, "quarantined": quarantined, "labels": dict(total.labels)},
             "actions": counts,
             "open_tasks": counts.get("task", {}).get("planned", 0),
             "in_doubt": sum(states.get("doubt", 0) for states in counts.values()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from triage.store.schema import Utc
+from triage.store.schema import LINK, Utc
 
 revision = "0002"
 down_revision = "0001"
@@ -24,3 +24,5 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("posts_left", sa.Integer(), nullable=True))
     op.add_column("accounts", sa.Column("posts_reset_at", Utc(), nullable=True))
     op.add_column("accounts", sa.Column("probe_at", Utc(), nullable=True))
+    dialect = op.get_bind().dialect.name
+    op.create_index("ix_mentions_link", "mentions", [sa.text(LINK[dialect])], postgresql_using="hash")
