@@ -139,7 +139,8 @@ def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
         except RemoteError as error:
             role = "source" if is_reply else "tracker"
             parts.store.accounts.failed(role, work.via, str(error), now, pause=isinstance(error, Unauthorized))
-            parts.store.outbox.postpone(action_id, State.DOUBT, now + timedelta(seconds=parts.config.delivery.settle))
+            again = now + timedelta(seconds=parts.config.delivery.settle)
+            parts.store.outbox.postpone(action_id, State.DOUBT, again, look=(work.attempt, row["looks"]))
             continue
         move = after_look(
             work.kind,
