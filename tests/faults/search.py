@@ -15,6 +15,7 @@ What is merged, and why nothing is lost by it:
 - A request that is lost on the way is one that still travels and never arrives. TooLate is a refused connection: the same Move.
 - The re-read before acting is the stream's own transaction, so an edit or a deletion comes as a step of its own.
 - The comments that tell a ticket of an edit are actions of their own, and nothing about this action asks for them.
+- The words call the workers A and B by their places at that step; since the two are one, they may have changed places before.
 - Times that no decision reads are forgotten; an age beyond the longest that a decision tells apart is that longest age.
 
 What the far side may do: carry a request out until ten settle times after its connection was cut (or its sender died). Later
@@ -25,10 +26,10 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import timedelta
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -68,12 +69,14 @@ EDGES = {
     ("drop", "observed", "cancelled"): "p",
     ("judge", "planned", "cancelled"): "l",
     ("judge", "cancelled", "planned"): "",  # a later verdict asks for it again; no letter in the diagram
+    ("judge", "cancelled", "doubt"): "",  # the same, where nobody knew whether it is there
 }
 """Who, from where, to where: the letters of docs/delivery.md."""
 
 TOLD = frozenset("eij")  # edges on which the people on call are told
 ENDS = frozenset({State.DONE, State.PARKED, State.REJECTED, State.CANCELLED, State.OBSERVED})
 NOBODY = -1
+TROUBLES = 1  # a crash, a lost lock, a failed call, a store that is locked, a person's word, an edit: what a way may hold of these
 
 
 @dataclass(frozen=True)
@@ -156,9 +159,11 @@ class Draft:
     at: At
     words: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    troubles: int = 0
 
-    def then(self, words: str, **change: Any) -> Draft:
-        return Draft(replace(self.at, **change), [*self.words, *([words] if words else [])], list(self.problems))
+    def then(self, words: str, *, trouble: bool = False, **change: Any) -> Draft:
+        words_ = [*self.words, *([words] if words else [])]
+        return Draft(replace(self.at, **change), words_, list(self.problems), self.troubles + trouble)
 
 
 class Numbers:
@@ -179,9 +184,10 @@ class Numbers:
 class Search:
     """One kind's search. `run` does it."""
 
-    def __init__(self, name: str, stage: Stage) -> None:
+    def __init__(self, name: str, stage: Stage, *, people: bool = True) -> None:
         self.name = name
         self.stage = stage
+        self.people = people
         self.rows = Numbers()
         self.hands = Numbers()
         self.edges: set[str] = set()
@@ -224,17 +230,26 @@ class Search:
     def _micro(self, draft: Draft, slot: int, verb: str, words: str, answer: Answer = ()) -> Draft:
         """The next atomic thing of a worker."""
         at = draft.at
-        key = ("turn", at.rows, slot, at.hands[slot], verb, answer)
-        rows, hands, did, letter, wrong = self._once(key, lambda: self._turn(at, slot, verb, answer))
-        after = draft.then(words, rows=rows, hands=_put(at.hands, slot, hands))
+        if answer:  # the store has no part in it
+            hands, did = self._once(("outward", at.hands[slot], answer), lambda: self._outward(at.hands[slot], verb, answer))
+            rows, letter, wrong = at.rows, "", ""
+        else:
+            key = ("turn", at.rows, slot if verb == "deliver" else 0, at.hands[slot], verb)  # whose look it is matters to nobody
+            rows, hands, did, letter, wrong = self._once(key, lambda: self._turn(at, slot, verb))
+        trouble = answer[:1] in (("error",), (LOCKED,))
+        after = draft.then(words, trouble=trouble, rows=rows, hands=_put(at.hands, slot, hands))
         self._note(after, letter, wrong)
         if did == "finish" and verb == "deliver":
             after.at = replace(after.at, travelling=_released(after.at.travelling, slot))
         return after
 
-    def _turn(self, at: At, slot: int, verb: str, answer: Answer) -> tuple[int, int, str, str, str]:
+    def _outward(self, number: int, verb: str, answer: Answer) -> tuple[int, str]:
+        hands, did = self.stage.outward(verb, self.hands.values[number], answer)
+        return self.hands.of(hands), did
+
+    def _turn(self, at: At, slot: int, verb: str) -> tuple[int, int, str, str, str]:
         before = self._rows(at)
-        rows, hands, did, told = self.stage.turn(before, f"w{slot}", verb, self._held(at, slot), answer)
+        rows, hands, did, told = self.stage.turn(before, f"w{slot}", verb, self._held(at, slot), ())
         by = {"claim": "claim", "finish": "finish" if verb == "deliver" else "look"}.get(did, did)
         return self.rows.of(rows), self.hands.of(hands), did, *self._edge(by, before, rows, told)
 
@@ -254,7 +269,7 @@ class Search:
         rows, letter, wrong = self._once((by, words, at.rows, who, in_flight), lambda: self._acted(at, by, who, do, in_flight))
         if rows == at.rows:
             return None
-        after = draft.then(words, rows=rows)
+        after = draft.then(words, trouble=by not in ("orphans", "judge"), rows=rows)
         self._note(after, letter, wrong)
         return after
 
@@ -273,8 +288,9 @@ class Search:
         """All that can happen next."""
         yield from self._workers(at)
         yield from self._far_side(at)
-        yield from self._people(at)
-        yield from self._post(at)
+        if self.people:
+            yield from self._people(at)
+            yield from self._post(at)
         passed = self._time(at)
         if passed is not None:
             yield passed
@@ -287,6 +303,7 @@ class Search:
         for slot in (0, 1):
             name = "AB"[slot]
             if at.hands[slot] != self._idle:
+                yield from _some(self._orphans(start, name, f"w{slot}"))  # its process sweeps while it sends
                 yield from self._go_on(start, slot)
                 yield self._die(start, slot)
                 yield from self._lose_lock(start, slot)
@@ -339,7 +356,9 @@ class Search:
                 self._micro(draft, slot, hands.verb, f"{name}'s look fails", ("error", "away")),
             ]
         else:
-            after = [self._micro(draft, slot, hands.verb, f"{name} writes the outcome" if hands.next == "finish" else f"{name}: {hands.next}")]
+            after = [
+                self._micro(draft, slot, hands.verb, f"{name} writes the outcome" if hands.next == "finish" else f"{name}: {hands.next}")
+            ]
             if hands.verb == "deliver":
                 after.append(self._micro(draft, slot, hands.verb, f"{name} can't write the outcome ({LOCKED})", (LOCKED,)))
         for one in after:
@@ -363,7 +382,8 @@ class Search:
         yield answered
         yield self._micro(accepted, slot, hands.verb, f"{name} sends, accepted, the answer is lost", ("error", "cut"))
         on_the_way = send(f"{name} sends, the connection is cut, the request still travels", ("error", "cut"))
-        on_the_way.at = replace(on_the_way.at, travelling=tuple(sorted([*on_the_way.at.travelling, (slot, SETTLED)])))
+        mine = (slot if ours else NOBODY, SETTLED)  # the clock of what is taken for dead runs already
+        on_the_way.at = replace(on_the_way.at, travelling=tuple(sorted([*on_the_way.at.travelling, mine])))
         yield on_the_way
 
     def _claimed_before(self, hands: Hands) -> bool:
@@ -385,13 +405,15 @@ class Search:
     def _die(self, draft: Draft, slot: int) -> Draft:
         rows = self._aside(draft.at, f"w{slot} is gone", partial(_without, owner=f"w{slot}"))
         travelling = _released(draft.at.travelling, slot)
-        return draft.then(f"{'AB'[slot]} dies", rows=rows, hands=_put(draft.at.hands, slot, self._idle), travelling=travelling)
+        return draft.then(
+            f"{'AB'[slot]} dies", trouble=True, rows=rows, hands=_put(draft.at.hands, slot, self._idle), travelling=travelling
+        )
 
     def _lose_lock(self, draft: Draft, slot: int) -> Iterator[Draft]:
         rows = self._aside(draft.at, f"w{slot} is gone", partial(_without, owner=f"w{slot}"))
         if rows != draft.at.rows:
             words = f"the server drops the connection that holds {'AB'[slot]}'s lock"
-            yield draft.then(words, rows=rows, travelling=_released(draft.at.travelling, slot))
+            yield draft.then(words, trouble=True, rows=rows, travelling=_released(draft.at.travelling, slot))
 
     def _orphans(self, draft: Draft, name: str, who: str) -> Draft | None:
         at = draft.at
@@ -438,9 +460,17 @@ class Search:
         remote_id = self.stage.remote_id
         if column(rows, "mentions", 0, "revision") == 1:
             for text in ("it is broken, how? I add a word", "love it"):
-                yield from _some(self._act(start, "post", "post", f"the post is edited: {text}", partial(_edit, remote_id=remote_id, text=text)))
+                yield from _some(
+                    self._act(start, "post", "post", f"the post is edited: {text}", partial(_edit, remote_id=remote_id, text=text))
+                )
         yield from _some(
-            self._act(start, "post", "post", "the post is deleted", lambda app: app.store.inbox.reread("acme", {remote_id: None}, app.clock.now(), **_AGAIN))
+            self._act(
+                start,
+                "post",
+                "post",
+                "the post is deleted",
+                lambda app: app.store.inbox.reread("acme", {remote_id: None}, app.clock.now(), **_AGAIN),
+            )
         )
         yield from _some(self._judge(start))
 
@@ -507,17 +537,20 @@ class Search:
                 return "a duplicate by a late server, and the audit does not see it"
         return ""
 
-    def run(self, depth: int, *, most: int = 1) -> SearchSummary:
-        """Search `depth` steps deep. Stops after `most` violations."""
+    def run(self, depth: int, *, troubles: int, most: int = 1) -> SearchSummary:
+        """Search `depth` steps deep, along all ways on which at most so many things go wrong. Stops after `most` violations."""
         began = time.process_time()
         start = self.form(self.start())
         came: dict[At, tuple[At | None, str]] = {start: (None, "")}
-        frontier = deque([(start, 0)])
+        left: dict[At, int] = {start: troubles}
+        frontier = deque([(start, 0, troubles)])
         transitions = 0
         violations: list[Violation] = []
         complete = True
         while frontier and len(violations) < most:
-            at, far = frontier.popleft()
+            at, far, may = frontier.popleft()
+            if left[at] > may:
+                continue  # come by again, with more that may go wrong
             stuck = self._heal(at)
             if stuck:
                 violations.append(Violation(stuck[0], (*_path(came, at), *stuck[1])))
@@ -526,6 +559,8 @@ class Search:
                 complete = False
                 continue
             for draft in self.steps(at):
+                if draft.troubles > may:
+                    continue
                 transitions += 1
                 words = ", ".join(draft.words)
                 new = self.form(draft.at)
@@ -533,10 +568,11 @@ class Search:
                 if wrong:
                     violations.append(Violation(wrong[0], (*_path(came, at), words)))
                     break
-                if new not in came:
-                    came[new] = (at, words)
-                    if new.made < 2:  # a duplicate by a late server: the audit has seen it, people decide
-                        frontier.append((new, far + 1))
+                came.setdefault(new, (at, words))
+                rest = may - draft.troubles
+                if left.get(new, -1) < rest and new.made < 2:  # a duplicate by a late server: the audit has seen it, people decide
+                    left[new] = rest
+                    frontier.append((new, far + 1, rest))
         return SearchSummary(
             self.name,
             depth,
@@ -572,18 +608,8 @@ class Search:
         """The next thing that happens when all is well."""
         draft = Draft(at)
         for slot in (0, 1):
-            hands = self._held(at, slot)
-            if hands is None:
-                continue
-            if hands.next == "send":
-                lost = self._see(at, "owner") != f"w{slot}"
-                if lost:
-                    return self._micro(draft, slot, hands.verb, "too late", ("error", "refused"))
-                accepted, number = self._accept(draft)
-                return self._micro(accepted, slot, hands.verb, "sends", ("receipt", str(number)))
-            if hands.next == "find":
-                return self._micro(draft, slot, hands.verb, "looks", ("found", *(str(n + 1) for n in range(at.made))))
-            return self._micro(draft, slot, hands.verb, "writes the outcome")
+            if at.hands[slot] != self._idle:
+                return self._die(draft, slot)  # whoever was stopped is started anew; that it goes on is a step of the search
         for name, who in (("the sweeper", "sweeper"), ("A", "w0"), ("B", "w1")):
             swept = self._orphans(draft, name, who)
             if swept is not None:
@@ -592,11 +618,9 @@ class Search:
         if judged is not None:
             return judged
         if self._see(at, "due_at") == 0:
-            verb = {State.PLANNED: "deliver", State.DOUBT: "reconcile"}.get(self._see(at, "state"))
-            if verb:
-                done = self._micro(draft, 0, verb, f"A begins to {verb}")
-                if done.at != at:
-                    return done
+            done = next((one for one in self._begin(draft, 0) if one.at.hands[0] == self._idle and not one.troubles), None)
+            if done is not None:
+                return done
         return self._time(at)
 
 
@@ -648,19 +672,22 @@ def _path(came: dict[At, tuple[At | None, str]], at: At) -> tuple[str, ...]:
     return tuple(reversed([one for one in words if one]))
 
 
-def explore(kind: str, depth: int, *, most: int = 1) -> SearchSummary:
-    """Search one of `KINDS` so many steps deep; stops after `most` violations."""
+def explore(kind: str, depth: int, *, troubles: int = TROUBLES, people: bool = True, most: int = 1) -> SearchSummary:
+    """Search one of `KINDS` so many steps deep, with at most so many things that go wrong; stops after `most` violations.
+
+    Without `people` the machine is alone: nobody says a word, and nobody edits or deletes the post.
+    """
     what = KINDS[kind]
     with Stage(what.kind, repeatable=what.repeatable, observe=what.observe, brake=what.brake) as stage:
-        return Search(kind, stage).run(depth, most=most)
+        return Search(kind, stage, people=people).run(depth, troubles=troubles, most=most)
 
 
 def main() -> int:
-    """Print what each kind's search finds. The argument is the depth, 12 by default."""
-    depth = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+    """Print what each kind's search finds. The arguments are the depth (12) and how many things may go wrong on a way (1)."""
+    depth, troubles = (int(given) for given in [*sys.argv[1:3], *("12", str(TROUBLES))[len(sys.argv[1:3]) :]])
     wrong = 0
     for kind in KINDS:
-        summary = explore(kind, depth)
+        summary = explore(kind, depth, troubles=troubles)
         print(summary, flush=True)
         for violation in summary.violations:
             print(violation)

@@ -82,7 +82,10 @@ class Book:
     def _form(self, raw: dict[str, tuple[Row, ...]]) -> Rows:
         named = {
             name: [
-                {c: _seconds(v) if i in _TIMES[name] and v is not None else v for i, (c, v) in enumerate(zip(_COLUMNS[name], row, strict=True))}
+                {
+                    c: _seconds(v) if i in _TIMES[name] and v is not None else v
+                    for i, (c, v) in enumerate(zip(_COLUMNS[name], row, strict=True))
+                }
                 for row in rows
             ]
             for name, rows in raw.items()
@@ -120,7 +123,8 @@ def _action(row: dict[str, Any]) -> None:
     row["created_at"] = LONG_AGO
     row["closed_at"] = None if row["closed_at"] is None else LONG_AGO
     row["error"] = row["closed_by"] = ""
-    row["intent_at"] = max(row["intent_at"], -SETTLED) if state in (State.SENDING, State.DOUBT) else None
+    if row["intent_at"] is not None:
+        row["intent_at"] = max(row["intent_at"], -SETTLED) if state == State.SENDING else -SETTLED
     if row["unknown_at"] is not None:
         row["unknown_at"] = max(row["unknown_at"], -SETTLED) if state == State.DOUBT else LONG_AGO
     if state != State.DOUBT:

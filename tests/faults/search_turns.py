@@ -138,6 +138,12 @@ class Hands:
         return None
 
 
+_VERBS: dict[str, Callable[..., Any]] = {
+    "deliver": lambda *a: deliver.deliver(*a),
+    "reconcile": lambda *a: deliver.reconcile(*a),
+}
+
+
 class Paused(BaseException):
     """The worker is stopped before its next atomic thing. No `except Exception` of the verb's may catch it."""
 
@@ -151,6 +157,7 @@ class Turn:
         self._at = 0
         self._answer = answer
         self._reads: list[tuple[str, Any]] = []
+        self.asked_store = False
         self.did = ""
         self.next = ""
         app = stage.app
@@ -190,7 +197,10 @@ class Turn:
         elif name in ATOMIC and self._answer == (LOCKED,):
             with patch.object(self._stage.app.store.database, "write", _locked):
                 return real()
+        elif name == "failed":  # how often an account failed is counted, and no decision about the action reads it
+            answer = 1
         else:
+            self.asked_store = True
             answer = held(real())
         self._before += [*self._reads, (name, answer)]
         self._reads.clear()
@@ -290,9 +300,7 @@ class Stage:
             self._stack.enter_context(patch.object(module, "log", SimpleNamespace(**dict.fromkeys(("info", "warning", "debug"), _silent))))
         if kind is ActionKind.TICKET and not repeatable:  # a tracker that may not be asked twice
             real = delivery.after_look
-            self._stack.enter_context(
-                patch.object(deliver, "after_look", lambda *a, **k: real(*a, **{**k, "repeatable": False}))
-            )
+            self._stack.enter_context(patch.object(deliver, "after_look", lambda *a, **k: real(*a, **{**k, "repeatable": False})))
         post = self.app.acme.post("mira@x.example", "it is broken" if kind is ActionKind.TICKET else "how do I do it")
         clock.move(seconds=11)
         mentions = intake.poll(self.app, ["acme"])
@@ -339,21 +347,34 @@ class Stage:
 
     def turn(self, rows: Rows, who: str, verb: str, hands: Hands | None, answer: Answer) -> tuple[Rows, Hands | None, str, bool]:
         """Let `who` do the next atomic thing of a verb. Returns the rows, what it holds then, what it did, and whether people were told."""
-        turn = Turn(self, hands, answer)
-        verbs = {"deliver": deliver.deliver, "reconcile": deliver.reconcile}
-        stopped = False
+        turn, stopped = Turn(self, hands, answer), False
 
         def do(_: Service) -> None:
             nonlocal stopped
             try:
-                verbs[verb](cast(Any, turn), [self.action])
+                _VERBS[verb](cast(Any, turn), [self.action])
             except Paused:
                 stopped = True
             except StoreError:
                 pass  # the sweep says so and tries again
 
-        after, in_flight, told = self.act(rows, who, hands.in_flight if hands else False, do)
+        in_flight = hands.in_flight if hands else False
+        after, in_flight, told = self.act(rows, who, in_flight, do)
         return after, Hands(verb, turn.answers, turn.next, in_flight) if stopped else None, turn.did, told
+
+    def outward(self, verb: str, hands: Hands, answer: Answer) -> tuple[Hands | None, str]:
+        """The next atomic thing where the store has no part in it: a call, or a transaction that fails. What it holds then, and did."""
+        turn, outbox = Turn(self, hands, answer), self.app.store.outbox
+        outbox._in_flight = {self.action} if hands.in_flight else set()
+        after = None
+        try:
+            _VERBS[verb](cast(Any, turn), [self.action])
+        except Paused:
+            after = Hands(verb, turn.answers, turn.next, self.action in outbox._in_flight)
+        except StoreError:
+            pass
+        assert not turn.asked_store, "the verb asked the store for something between its call and the next transaction"
+        return after, turn.did
 
     def duplicates_told(self, rows: Rows, count: int) -> bool:
         """Whether the hourly audit sees that the far side holds so many."""
@@ -369,5 +390,3 @@ class Stage:
 
 def _silent(*_: object, **__: object) -> None:
     """Say nothing."""
-
-
