@@ -95,7 +95,7 @@ class Book:
         named["verdicts"] = named["verdicts"][-1:]
         for row in named["verdicts"]:
             row["id"] = 1
-        return formed({name: rows for name, rows in named.items()})
+        return formed(named)
 
 
 def formed(named: dict[str, list[dict[str, Any]]]) -> Rows:

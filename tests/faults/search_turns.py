@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -193,7 +193,7 @@ class Turn:
                 raise Paused
             self.did = name
         if name in ("send", "find"):
-            answer: Any = self._answer
+            answer = self._answer
         elif name in ATOMIC and self._answer == (LOCKED,):
             with patch.object(self._stage.app.store.database, "write", _locked):
                 return real()
@@ -222,10 +222,8 @@ class Turn:
         return NOW
 
 
-@contextmanager
-def _locked() -> Iterator[None]:
+def _locked() -> None:
     raise StoreError(LOCKED)
-    yield
 
 
 class _Door:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tests.faults import search
 from tests.faults.search import KINDS, SearchSummary, explore
 from tests.service import service
 from triage import delivery
@@ -70,7 +70,7 @@ real_look = delivery.after_look
 def _finish_without_attempt(self: Outbox, connection: Connection, work: Work, *rest: Any) -> bool:
     """The clause `attempt=` is dropped."""
     attempt = connection.scalar(sa.select(actions.c.attempt).where(actions.c.id == work.action_id))
-    return real_finish(self, connection, search.replace(work, attempt=attempt), *rest)
+    return real_finish(self, connection, replace(work, attempt=attempt), *rest)
 
 
 def _finish_counting_from_intent(self: Outbox, connection: Connection, work: Work, move: Move, *rest: Any) -> bool:
@@ -94,7 +94,7 @@ def _orphans_by_lease(self: Outbox, now: Any) -> list[int]:
 def _orphans_without_in_flight(self: Outbox, now: Any) -> list[int]:
     """What this process sends at this moment counts as forgotten."""
     self._in_flight.clear()
-    return cast(list[int], real_orphans(self, now))
+    return real_orphans(self, now)
 
 
 real_orphans = Outbox.orphans
@@ -126,7 +126,7 @@ MUTANTS: dict[str, Mutant] = {
     "finish without attempt": (Outbox, "_finish", _finish_without_attempt, 2),
     "the settle time counts from the intent": (Outbox, "_finish", _finish_counting_from_intent, 1),
     "an expired lease means dead": (Outbox, "orphans", _orphans_by_lease, 0),
-    "its own work in flight is forgotten": (Outbox, "orphans", _orphans_without_in_flight, 0),
+    "its own work in flight is forgotten": (Outbox, "orphans", _orphans_without_in_flight, 1),
     "one look is enough": (deliver, "after_look", _look_that_trusts_the_first, 1),
     "tried again without a clean look": (deliver, "after_look", _look_that_sees_nothing, 1),
     "tried again more than once": (deliver, "after_look", _look_that_forgets_the_retry, 2),
