@@ -70,7 +70,7 @@ real_look = delivery.after_look
 def _finish_without_attempt(self: Outbox, connection: Connection, work: Work, *rest: Any) -> bool:
     """The clause `attempt=` is dropped."""
     attempt = connection.scalar(sa.select(actions.c.attempt).where(actions.c.id == work.action_id))
-    return real_finish(self, connection, replace(work, attempt=attempt), *rest)
+    return real_finish(self, connection, replace(work, attempt=attempt or 0), *rest)
 
 
 def _finish_counting_from_intent(self: Outbox, connection: Connection, work: Work, move: Move, *rest: Any) -> bool:
