@@ -290,7 +290,7 @@ class Stage:
         self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
         clock = HandClock()
         clock.moment = NOW - timedelta(seconds=11)
-        rules = f"delivery: {{attempts_before_parking: {ATTEMPTS}, brake_per_hour: {brake}}}\n"
+        rules = f"delivery: {{attempts_before_parking: {ATTEMPTS}}}\n"
         url = f"sqlite:///{self._folder}/triage.db"
         self.app: Service = service(self._folder, url, mode="act", rules=rules, clock=clock)
         self._stack.callback(self.app.close)
@@ -310,7 +310,9 @@ class Stage:
         clock.moment = NOW
         self.remote_id = post.remote_id
         (self.action,) = [row["id"] for row in self.app.actions() if row["id"] in ids and row["kind"] == str(kind)]
-        self.app.store.outbox._observe = observe
+        store = self.app.store  # as after a restart with another config
+        store.outbox._observe = store.inbox._observe = store.accounts._observe = observe
+        store.outbox._brake = {"": brake}
         self._living = _Living()
         self.app.store.outbox._owners = self._living  # type: ignore[assignment]
         with self.app.store.database.engine.connect() as connection:
