@@ -186,7 +186,8 @@ def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
         except RemoteError as error:
             role = "source" if is_reply else "tracker"
             failed(parts, role, work.via, error)
-            parts.store.outbox.postpone(action_id, State.DOUBT, now + timedelta(seconds=parts.config.delivery.settle))
+            again = now + timedelta(seconds=parts.config.delivery.settle)
+            parts.store.outbox.postpone(action_id, State.DOUBT, again, look=(work.attempt, row["looks"]))
             continue
         move = after_look(
             work.kind,

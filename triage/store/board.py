@@ -28,6 +28,7 @@ _STANDING = (
     actions.c.mention_id,
     actions.c.problem_id,
     actions.c.closed_at,
+    actions.c.unknown_at,
     actions.c.payload,
 )
 
@@ -151,6 +152,8 @@ class Board:
             "closed_at": None,
             "closed_by": "",
         }
+        if old["unknown_at"] is not None:  # it was dropped before anybody knew whether it is there: look first
+            values |= {"state": str(State.DOUBT), "unknown_at": self.now, "looks": 0}
         if plan.kind is ActionKind.ALERT:
             name, uri = plan.payload["name"], one.claimed.mention.uri
             values["alert_id"] = open_alerts(connection, self.now, {(name, uri): plan.payload})[name, uri]

@@ -518,10 +518,15 @@ class Outbox:
             row = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
             return self._work(connection, row, self._marker(row, self._place.stand_in(connection, now))), row
 
-    def postpone(self, action_id: int, state: State, due_at: datetime) -> None:
-        """It could not be worked on (or looked at) now, through no fault of its own."""
+    def postpone(self, action_id: int, state: State, due_at: datetime, *, look: tuple[int, int] | None = None) -> None:
+        """It could not be worked on (or looked at) now, through no fault of its own.
+
+        `look` is the attempt and the number of looks before the one that failed: who comes back late must not hasten a later look.
+        """
         with self._database.write() as connection:
             statement = sa.update(actions).where(actions.c.id == action_id, actions.c.state == str(state))
+            if look is not None:
+                statement = statement.where(actions.c.attempt == look[0], actions.c.looks == look[1])
             connection.execute(statement.values(due_at=due_at))
 
     # Markers
