@@ -78,8 +78,8 @@ def test_yesterdays_backup_makes_no_duplicates(rig: Rig) -> None:
         forgotten = next(reply for reply in rig.mastodon.replies if reply["in_reply_to"] == other["id"])
         assert "parked" in said
         (parked,) = [row for row in rig.queue() if row["state"] == "parked"]
-        assert forgotten["url"] in said
-        rig.triage("found", str(parked["id"]), forgotten["url"])
+        assert forgotten["id"] in said
+        rig.triage("found", str(parked["id"]), forgotten["id"])
         rig.settle(60.0)
         assert "restore mode until" in run.said
         new = rig.mastodon.post("fay@else.example", "The lighthouse is broken")
