@@ -354,6 +354,7 @@ NOT_FOR_A_FEED = {
     "test_a_second_attempt_posts_what_is_not_there",
     "test_a_thread_is_named_by_its_first_post",
     "test_a_thread_whose_beginning_is_gone",
+    "test_all_our_answers_to_a_post_are_shown",
     "test_answers_to_an_announcement_are_threads_of_their_own",
     "test_looking_finds_what_was_posted_and_nothing_else",
     "test_one_post_is_read_again",
