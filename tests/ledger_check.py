@@ -81,14 +81,17 @@ class Checker:
 
     @cached_property
     def database(self) -> dict[str, list[dict[str, Any]]]:
-        """The rows of the tables that count."""
+        """The rows of the tables that count; None for a column that an older schema does not have."""
         engine = sa.create_engine(self.store)
         try:
             with engine.connect() as connection:
-                return {
-                    table.name: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
-                    for table in (mentions, actions, accounts, meta)
-                }
+                found = {}
+                for table in (mentions, actions, accounts, meta):
+                    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+                    known = sa.select(*(column for column in table.c if column.name in there))
+                    none = dict.fromkeys(column.name for column in table.c if column.name not in there)
+                    found[table.name] = [none | dict(row) for row in connection.execute(known).mappings()]
+                return found
         finally:
             engine.dispose()
 

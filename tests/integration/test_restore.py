@@ -281,7 +281,7 @@ def copy_of(start: Start, app: Service, tmp_path: Path, request: pytest.FixtureR
     if path is not None:
         (tmp_path / "copy").mkdir()
         for file in path.parent.glob("triage.db*"):
-            (shutil.copytree if file.is_dir() else shutil.copy2)(file, tmp_path / "copy" / file.name)  # type: ignore[operator]
+            (shutil.copytree if file.is_dir() else shutil.copy2)(file, tmp_path / "copy" / file.name)
         url = f"sqlite:///{tmp_path}/copy/triage.db"
     else:
         url = request.getfixturevalue("new_postgres_database")()

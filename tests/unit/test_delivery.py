@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.delivery import Move, Pace, after_error, after_look, backoff, looks, pause_seconds
+from triage.delivery import Move, Pace, after_blind_glance, after_error, after_glance, after_look, backoff, looks, pause_seconds
 from triage.errors import Gone, NotAccepted, OutcomeUnknown, RateLimited, Refused, RemoteError, TooLate, Unauthorized
 from triage.mention import ActionKind, Receipt, State
 
@@ -125,3 +125,32 @@ def test_a_look_always_leads_somewhere(kind: ActionKind, found: int, looked: int
 def test_pauses_grow() -> None:
     """A token that stays wrong costs fewer and fewer calls."""
     assert [pause_seconds(n) for n in (0, 1, 2, 3, 99)] == [300, 300, 900, 3600, 3600]
+
+
+def test_what_a_look_before_sending_finds_is_not_sent() -> None:
+    """One is the receipt; several, or an answer that nobody knows, are a person's to decide; nothing may be sent."""
+    one, other = Receipt("1", "Q-1"), Receipt("2", "Q-2", "https://x.example/2")
+    found = after_glance([one])
+    assert found is not None
+    assert (found.state, found.receipt) == (State.DONE, one)
+    twice = after_glance([one, other])
+    assert twice is not None
+    assert (twice.state, twice.receipt, "Q-1, Q-2" in twice.alert) == (State.PARKED, None, True)
+    stranger = after_glance([], [other])
+    assert stranger is not None
+    assert (stranger.state, stranger.receipt, "https://x.example/2" in stranger.alert) == (State.PARKED, None, True)
+    assert after_glance([]) is None
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("failures", [1, 7, 40, 99])
+def test_a_look_before_sending_that_fails_never_sends(error: RemoteError, failures: int) -> None:
+    """It waits longer each time; a refused token rests its account and never parks; in the end a person decides."""
+    move = after_blind_glance(failures, error, NOW, PACE)
+    parks = failures >= PACE.attempts and not isinstance(error, Unauthorized)
+    assert move.state is (State.PARKED if parks else State.PLANNED)
+    assert move.pause is (isinstance(error, Unauthorized) and not parks)
+    assert bool(move.alert) is parks
+    if not parks:
+        assert move.due_at is not None
+        assert move.due_at - NOW >= timedelta(seconds=backoff(failures, PACE))

@@ -78,6 +78,10 @@ class ImportedPlatform:
         """Nothing was sent."""
         return []
 
+    def answers(self, work: Work) -> Sequence[Receipt]:
+        """None."""
+        return []
+
     def repeatable(self) -> bool:
         """False: there is nothing to repeat."""
         return False
