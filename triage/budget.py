@@ -93,13 +93,17 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """`go`, or wait until `until`, and why. `probe`: one tries, and the others wait for its result. `held`: its budget is spent."""
+    """`go`, or wait until `until`, and why. `probe`: one tries, and the others wait for its result.
+
+    `held`: its budget is spent. `look_first`: something is in doubt there, and a look tries it rather than a write.
+    """
 
     go: bool
     until: datetime | None = None
     why: str = ""
     probe: bool = False
     held: bool = False
+    look_first: bool = False
 
 
 def may(purpose: Purpose, budget: Budget, now: datetime, *, kept: float | None = None) -> Leave:

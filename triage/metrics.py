@@ -293,7 +293,7 @@ class Limits:
 
     @classmethod
     def for_sweep(cls, every: float) -> Limits:
-        """For workers that look for due work every so many seconds: one that looks seldom has not stalled, nor is what it has not seen late."""
+        """For workers that look for due work every so many seconds: one that looks seldom has not stalled."""
         usual = cls()
         return cls(sweep_stalled=max(usual.sweep_stalled, every * 3), work_behind=max(usual.work_behind, every * 3))
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +249,7 @@ def test_a_tracker_that_is_away_for_six_hours_is_asked_seldom_and_filled_steadil
     assert world.states("ticket") == {"done": 500}
     made = [len([one for one in world.jira.requests[before:] if one["method"] == "POST"])]
     assert made == [500]
-    steps = [later - earlier for earlier, later in zip(rates, rates[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(rates)]
     assert max(steps) <= 12  # after the first twenty one a second
     filed = [int(ticket.summary.rpartition(" ")[2]) for ticket in world.jira.tickets]
     assert filed[1:] == sorted(filed[1:])  # the first is the one that tried

@@ -307,7 +307,7 @@ def test_a_single_line_is_a_whole_config() -> None:
 def test_a_section_whose_lines_are_all_commented_out_counts_as_left_out() -> None:
     """YAML gives null for it."""
     read = parse("sources:\n#  acme:\nrules:\ndelivery:\nmode: act\n")
-    assert (read.sources, read.delivery.threads, read.mode) == ({}, 4, "act")
+    assert (read.sources, read.delivery.threads, read.mode) == ({}, 8, "act")
     assert read.rules == parse("mode: act\n").rules
 
 

@@ -18,8 +18,8 @@ KINDS = {
     "html": "accept, then answer with a page",
     "cut": "accept, then send half of the body and close",
     "late": "cut the connection and accept this many seconds later (late:2.5)",
-    "429": "too many requests; nothing happened. Retry-After is the seconds (429:120), `date`, `past`, `junk`, `empty`, `twice` (30 and 60), "
-    "or there is none: `none`, `iso` and `epoch` (X-RateLimit-Reset in 120 s)",
+    "429": "too many requests; nothing happened. Retry-After is the seconds (429:120), `date`, `past`, `junk`, `empty`, `twice` "
+    "(30 and 60), or there is none: `none`, `iso` and `epoch` (X-RateLimit-Reset in 120 s)",
     "401": "the token is not good; nothing happened",
     "slow": "wait this many seconds, then work as ever (slow:0.5)",
     "drip": "accept, then send the body byte by byte, this many seconds apart (drip:0.1)",

@@ -15,7 +15,8 @@ class Knobs:
     `filtered` holds the accts whose notifications the account's policy holds back. `newest_only` lists no more than so
     many notifications; `delay` is the number of seconds before a mention shows. `keep_deleted` leaves a notification
     with a null status behind a deleted post. `rate_limit` is requests in 5 minutes, None: shown in the headers, never
-    enforced; `posts_limit` is enforced, posts in 3 hours, and told by the answer to a post. With `revoked` every token is refused. `skew` is how many seconds the server's clock is ahead.
+    enforced; `posts_limit` is enforced, posts in 3 hours, and told by the answer to a post. With
+    `revoked` every token is refused. `skew` is how many seconds the server's clock is ahead.
     """
 
     version: str = "4.4.2"

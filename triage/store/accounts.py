@@ -68,6 +68,12 @@ class Accounts:
         if not found.probe:
             return found
         until = now + timedelta(seconds=min(LEASE, self._pace.settle))
+        if purpose is Purpose.SEND:
+            look_at = connection.scalar(
+                sa.select(sa.func.min(actions.c.due_at)).where(actions.c.via == name, actions.c.state == str(State.DOUBT))
+            )
+            if look_at is not None:  # each write that is cut leaves another doubt, a look does not
+                return Leave(False, max(look_at, until), "a look tries first whether it is back", look_first=True)
         same = accounts.c.probe_at.is_(None) if standing.probe_at is None else accounts.c.probe_at == standing.probe_at
         mine = connection.execute(sa.update(accounts).where(accounts.c.name == name, same).values(probe_at=until)).rowcount
         return found if mine else Leave(False, until, "somebody else tries it now")
@@ -118,11 +124,13 @@ class Accounts:
             values["error"] = f"{HELD}{found.why}"  # type: ignore[assignment]
         connection.execute(sa.update(actions).where(actions.c.id == action_id).values(values))
         if not found.held:
-            self._put_off_in(connection, via, found.until)
+            self._put_off_in(connection, via, found.until, (State.PLANNED,) if found.look_first else (State.PLANNED, State.DOUBT))
 
-    def _put_off_in(self, connection: Connection, via: str, until: datetime) -> None:
+    def _put_off_in(
+        self, connection: Connection, via: str, until: datetime, states: Sequence[State] = (State.PLANNED, State.DOUBT)
+    ) -> None:
         others = sa.select(actions.c.id).where(
-            actions.c.via == via, actions.c.state.in_([str(State.PLANNED), str(State.DOUBT)]), actions.c.due_at < until
+            actions.c.via == via, actions.c.state.in_([str(state) for state in states]), actions.c.due_at < until
         )
         # What another worker holds it works on: to wait for it here, two could wait for each other.
         ids = list(connection.execute(others.order_by(actions.c.id).with_for_update(skip_locked=True)).scalars())
@@ -226,8 +234,8 @@ class Accounts:
         until = max((moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None), default=None)
         if until is None:
             return
-        # What tried it, and failed with it, waits longer each time for its own next attempt: that is over, too.
-        tried = sa.and_(actions.c.state == str(State.PLANNED), actions.c.attempt > 0, actions.c.due_at.is_not(None))
+        # What tried it waits longer each time for its own next attempt, what was put off for a look waits for that: this is over, too.
+        tried = sa.and_(actions.c.state == str(State.PLANNED), actions.c.due_at.is_not(None), actions.c.error.not_like(f"{HELD}%"))
         put_off = sa.and_(actions.c.state.in_([str(State.PLANNED), str(State.DOUBT)]), actions.c.due_at <= until)
         waiting = sa.select(actions.c.id, actions.c.kind).where(actions.c.via == row["name"], sa.or_(put_off, tried))
         found = connection.execute(waiting.order_by(actions.c.id).with_for_update(skip_locked=True)).all()
