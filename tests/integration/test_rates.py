@@ -422,9 +422,9 @@ def test_the_brake_holds_when_many_claim_at_the_same_moment(tmp_path: Path, stor
     assert len(ids) == 24
     slow = Outbox._work
 
-    def work(self: Outbox, connection: Any, row: Any) -> Any:
+    def work(self: Outbox, *given: Any) -> Any:
         time.sleep(0.05)  # between the count and the commit
-        return slow(self, connection, row)
+        return slow(self, *given)
 
     monkeypatch.setattr(Outbox, "_work", work)
     stores = [Store(store_url, brake={"acme": 5}) for _ in range(8)]
