@@ -227,14 +227,15 @@ def test_a_new_token_in_its_file_needs_no_restart(world: World) -> None:
 
 
 def test_a_tracker_that_is_away_for_six_hours_is_asked_seldom_and_filled_steadily(world: World) -> None:
-    """500 tickets wait; two workers. A call every five minutes; when it is back they go out one a second, the oldest first."""
+    """Hundreds of tickets wait; two workers. A call every five minutes; when it is back they go out one a second, the oldest first."""
     world.worker()
-    for number in range(500):
+    count = 500 if world.app.store.database.is_sqlite else 120  # as many again would say nothing new
+    for number in range(count):
         world.mastodon.post(f"author{number}@x.example", f"it is broken, {number}")
     world.jira.faults.add(kind="reset_before", times=None)
     for _ in range(60):
         world.pass_(minutes=6)
-    assert world.states("ticket") == {"planned": 499, "doubt": 1}
+    assert world.states("ticket") == {"planned": count - 1, "doubt": 1}
     assert 50 <= world.asked(world.jira) <= 90
     assert world.alerts() == ["TrackerFailing"]
     world.jira.faults.clear()
@@ -244,15 +245,16 @@ def test_a_tracker_that_is_away_for_six_hours_is_asked_seldom_and_filled_steadil
     for _ in range(60):
         world.pass_(seconds=10)
         rates.append(world.asked(world.jira, "POST"))
-        if world.states("ticket")["done"] == 500:
+        if world.states("ticket")["done"] == count:
             break
-    assert world.states("ticket") == {"done": 500}
+    assert world.states("ticket") == {"done": count}
     made = [len([one for one in world.jira.requests[before:] if one["method"] == "POST"])]
-    assert made == [500]
+    assert made == [count]
     steps = [later - earlier for earlier, later in pairwise(rates)]
     assert max(steps) <= 12  # after the first twenty one a second
     filed = [int(ticket.summary.rpartition(" ")[2]) for ticket in world.jira.tickets]
-    assert filed[1:] == sorted(filed[1:])  # the first is the one that tried
+    later = [number for number in filed if number != 0]  # the first had tried, was in doubt, and is looked for before it goes again
+    assert later == sorted(later)
     assert world.alerts() == []
 
 
@@ -277,24 +279,25 @@ def test_a_source_that_is_away_is_tried_by_one_at_a_time(world: World) -> None:
 
 
 def test_a_poll_leaves_a_share_for_answers_and_goes_on_from_where_it_was(world: World) -> None:
-    """A burst of 600 mentions and a limit of 40 requests: a fifth of it stays, all is read in the end, an answer goes out between."""
+    """A burst of 1,000 mentions and a limit of 40 requests: a fifth of it stays, all is read in the end, an answer goes out between."""
     world.reply("first")
     world.pass_(seconds=30)
     world.mastodon.knobs.rate_limit = 40
     world.mastodon.knobs.page_limit = 20
-    for number in range(600):
+    for number in range(1000):
         world.mastodon.post("mira@x.example", f"hello {number}")
     world.pass_(seconds=31)
-    assert 0 < world.app.store.views.count() < 601
+    assert 0 < world.app.store.views.count() < 1001
     requests = world.account("quay")["requests"]
     assert 5 <= requests["left"] <= 8
     assert requests["limit"] == 40
-    world.answer_all()
+    first = next(row for row in world.app.queue() if "first" in row["text"])
+    people.answer(world.app, first["id"], "like this", "ana")
     world.pass_(seconds=1)
     assert len(world.mastodon.replies) == 1
     for _ in range(40):
         world.pass_(minutes=2)
-    assert world.app.store.views.count() == 601
+    assert world.app.store.views.count() == 1001
     assert not [one for one in world.mastodon.requests if one["status"] == 429]
 
 

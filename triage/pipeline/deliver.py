@@ -54,6 +54,8 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
         evidence = _evidence(parts, pending)  # before the claim: between the intent and the first byte there is no time for it
         work = _looked_for(parts, pending) if looks_first(pending.kind, pending.attempt, stand) else _claim(parts, pending)
         if work is None:
+            if parts.store.accounts.ails(pending.via):
+                resting.add(pending.via)  # somebody else tries it, or a look does; the claim has put off all that goes there
             continue
         intent = remote.boot_seconds()
         hit("after_intent")

@@ -88,6 +88,11 @@ class Accounts:
         with self._database.read() as connection:
             return self._standing(connection, name).rests_until(now) is not None
 
+    def ails(self, name: str) -> bool:
+        """Whether the last that we know of it is a failure that made it rest."""
+        with self._database.read() as connection:
+            return self._standing(connection, name).ails
+
     def put_off(self, name: str, now: datetime) -> bool:
         """Whether it rests; then all that goes there is due when the rest is over."""
         if not self.rests(name, now):
