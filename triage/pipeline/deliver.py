@@ -115,7 +115,7 @@ def _still_stands(parts: Parts, pending: Pending) -> bool:
     changed = look_at(parts, pending.source, found)
     if changed:
         parts.store.outbox.postpone(pending.id, State.PLANNED, now + JUDGE_FIRST)
-    return not changed and not (pending.remote_id in found and found[pending.remote_id] is None)
+    return not changed  # of a post that is gone the claim knows by now: it cancels, or heeds a person who wants it sent all the same
 
 
 def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
