@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from tests.faults.sim import check
 from tests.faults.sim.patches import simulated
 from tests.faults.sim.scheduler import Scheduler
-from tests.faults.sim.world import World, template
+from tests.faults.sim.world import Plan, World, template
 
 
 @dataclass
@@ -46,12 +45,12 @@ class SimSummary:
 
 
 def run_seed(
-    seed: int, *, trace: Callable[[str], None] | None = None, connect: Callable[[World, Any], None] | None = None
+    seed: int, *, trace: Callable[[str], None] | None = None, change: Callable[[Plan], Plan] | None = None
 ) -> tuple[list[str], Counter[str]]:
-    """One run: its broken promises in words, and what occurred in it. Must be called within `simulated()`."""
+    """One run: its broken promises in words, and what occurred in it. Within `simulated()` alone; `change` alters what was drawn."""
     template()
     scheduler = Scheduler(seed, trace=trace)
-    world = World(scheduler, connect=connect)
+    world = World(scheduler, change)
     world.run()
     scheduler.seen.update(f"edge {edge}" for edge in check.edges(world))
     return check.violations(world), scheduler.seen
@@ -69,4 +68,4 @@ def run_seeds(start: int, count: int, *, each: Callable[[int, list[str]], None] 
     return summary
 
 
-__all__ = ["SimSummary", "run_seed", "run_seeds", "simulated"]
+__all__ = ["Plan", "SimSummary", "run_seed", "run_seeds", "simulated"]

@@ -85,7 +85,11 @@ class SimChecker(Checker):
         return any(row["name"] == via and row["paused_until"] and row["paused_until"] > now for row in self.database["accounts"])
 
     def _limbo_of(self, action: Mapping[str, Any]) -> str:
-        if action["kind"] == "alert" and action["state"] == "planned" and any(entry["key"] == action["key"] for entry in self.world.pager.ledger):
+        if (
+            action["kind"] == "alert"
+            and action["state"] == "planned"
+            and any(entry["key"] == action["key"] for entry in self.world.pager.ledger)
+        ):
             return ""
         return super()._limbo_of(action)
 
@@ -147,11 +151,11 @@ def _edge(row: Mapping[str, Any]) -> str:
             return "k"
         case "planned", "cancelled":
             return "p" if by_person else "l"
-        case ("parked" | "rejected" | "observed"), "planned":
+        case (("parked" | "rejected" | "observed"), "planned"):
             return "m"
-        case ("parked" | "rejected"), "done":
+        case (("parked" | "rejected"), "done"):
             return "n"
-        case ("parked" | "rejected" | "observed"), "cancelled":
+        case (("parked" | "rejected" | "observed"), "cancelled"):
             return "p" if by_person else "l"
         case ("cancelled", "planned") | ("done", "planned"):
             return "again"  # planned again by a later verdict; an alert that is told again

@@ -12,7 +12,10 @@ from unittest.mock import patch
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from tests.faults.sim.network import UNCLEAR
+from tests.faults.sim.scheduler import Chaos
 from tests.faults.sim.servers import SimTracker
+from tests.faults.sim.world import Plan
 from triage.contracts import Page
 from triage.delivery import Move
 from triage.errors import OutcomeUnknown, RemoteError
@@ -116,14 +119,29 @@ def nobody_wakes() -> AbstractContextManager[Any]:
     return patch.object(Outbox, "_done", done)
 
 
-MUTANTS: Mapping[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
-    "no attempt in the update": ("I", no_attempt),
-    "an expired lease for the owner's lock": ("I2", expired_lease),
-    "the settle clock starts at the intent": ("I2", settle_from_intent),
-    "no look before the retry": ("I2", no_look),
-    "a client that repeats a POST": ("I2", repeating_client),
-    "the cursor before its mentions": ("I1", cursor_first),
-    "a process that forgets what it sends": ("I2", forgotten_flight),
-    "nobody wakes what waits": ("I3", nobody_wakes),
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """How one is applied, which promise it breaks, and what is made likely so that it takes few runs to find."""
+
+    apply: Callable[[], AbstractContextManager[Any]]
+    promise: str
+    likely: Mapping[str, Any]
+
+    def change(self, plan: Plan) -> Plan:
+        return dataclasses.replace(plan, **self.likely)
+
+
+_CALM = {"chaos": Chaos(keep=0.5), "bugs": True, "workers": 2, "length": 1400.0, "brake": 30, "attempts": 40, "deeds": 0, "observes": False}
+_WRITES = {"rates": (0.8,), "rescan": "6h"}
+
+MUTANTS: Mapping[str, Mutant] = {
+    "no attempt in the update": Mutant(no_attempt, "I", _CALM | _WRITES | {"writes": ("cut late", "slow", "401"), "lost_locks": 2}),
+    "an expired lease for the owner's lock": Mutant(expired_lease, "I2", _CALM | _WRITES | {"writes": ("slow", "cut late")}),
+    "the settle clock starts at the intent": Mutant(settle_from_intent, "I2", _CALM | _WRITES | {"writes": ("cut late",)}),
+    "no look before the retry": Mutant(no_look, "I2", _CALM | _WRITES | {"writes": UNCLEAR}),
+    "a client that repeats a POST": Mutant(repeating_client, "I2", _CALM | _WRITES | {"writes": UNCLEAR}),
+    "the cursor before its mentions": Mutant(cursor_first, "I1", {"chaos": Chaos(kill=0.02, kills=4), "rescan": "6h", "posts": 4}),
+    "a process that forgets what it sends": Mutant(forgotten_flight, "I2", _CALM | _WRITES | {"writes": ("slow", "cut late")}),
+    "nobody wakes what waits": Mutant(nobody_wakes, "I3", {"chaos": Chaos(), "posts": 5, "bugs": False}),
 }
-"""By name: which promise each breaks, and how it is applied."""
+"""By name."""

@@ -27,7 +27,18 @@ REFUSED: dict[str, Callable[[str, float | None], RemoteError]] = {
     "400": lambda side, _: Refused(f"{side}: the server answered 400", status=400),
     "404": lambda side, _: Gone(f"{side}: the server answered 404", status=404),
 }
-UNCLEAR = ("reset", "no answer", "503 before", "answer cut", "502 after", "answer garbled", "accepted late", "answered late", "cut late", "slow")
+UNCLEAR = (
+    "reset",
+    "no answer",
+    "503 before",
+    "answer cut",
+    "502 after",
+    "answer garbled",
+    "accepted late",
+    "answered late",
+    "cut late",
+    "slow",
+)
 WRITES = (*REFUSED, *UNCLEAR)
 READS = ("unreachable", "429", "401", "404", "503", "503 after", "no answer")
 
@@ -140,7 +151,7 @@ class Network:
         if fate in ("answer cut", "502 after", "answer garbled", "accepted late"):
             scheduler.sleep(2 * way if scheduler.rng.random() < 0.5 else DEADLINE)
             raise unknown
-        scheduler.sleep(later if fate == "answered late" else 2 * way)
+        scheduler.sleep(later if fate == "answered late" else late + way if fate == "slow" else 2 * way)
         while not request.arrived:
             scheduler.sleep(0.05)
         if request.error is not None:

@@ -42,6 +42,7 @@ class Process:
     app: Any = None
     ready: bool = False
     healer: bool = False
+    stoppable: bool = True
 
 
 @dataclass(eq=False)
@@ -143,7 +144,7 @@ class Scheduler:
                 self.seen[f"kill {where.split(':')[0]}"] += 1
                 self.kill(process)
                 raise Killed
-            if chaos.stops and kill <= draw < kill + chaos.stop * (6 if failpoint else 1):
+            if chaos.stops and process.stoppable and kill <= draw < kill + chaos.stop * (6 if failpoint else 1):
                 self.stop(process, where)
         self.now += 5.0 * rng.random() if rng.random() < chaos.hiccup else 0.002
         if rng.random() > chaos.keep or (process is not None and process.frozen_until > self.now):
@@ -271,7 +272,9 @@ class Scheduler:
             while self._events and self._events[0][0] <= self.now:
                 heapq.heappop(self._events)[2]()
             now = self.now
-            ready = [actor for actor in self._actors if actor.wake_at <= now and (actor.process is None or actor.process.frozen_until <= now)]
+            ready = [
+                actor for actor in self._actors if actor.wake_at <= now and (actor.process is None or actor.process.frozen_until <= now)
+            ]
             if ready:
                 return ready[0] if len(ready) == 1 else ready[int(self.rng.random() * len(ready))]
             moments = [max(a.wake_at, a.process.frozen_until if a.process is not None else 0.0) for a in self._actors]

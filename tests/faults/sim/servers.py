@@ -149,7 +149,14 @@ class PostServer:
         name, _, host = mention.author.handle.partition("@")
         author = name if host == HOST else mention.author.handle
         told = [] if author == US else [US]
-        entry = {"kind": kind, "n": len(self.ledger) + 1, "id": mention.remote_id, "uri": mention.uri, "author": author, "text": mention.text}
+        entry = {
+            "kind": kind,
+            "n": len(self.ledger) + 1,
+            "id": mention.remote_id,
+            "uri": mention.uri,
+            "author": author,
+            "text": mention.text,
+        }
         self.ledger.append(entry | {"notified": told, "visibility": str(mention.visibility), "tags": [], "at": self.now} | more)
 
 
@@ -192,7 +199,9 @@ class SimPlatform:
         return self._network.read("acme", "list", page)
 
     def history(self, since: datetime) -> Iterator[Page]:
-        found = self._network.read("acme", "history", lambda: [_entry(p).payload for p in self._server.shown() if p.mention.created_at >= since])
+        found = self._network.read(
+            "acme", "history", lambda: [_entry(p).payload for p in self._server.shown() if p.mention.created_at >= since]
+        )
         for start in range(0, len(found), self._server.page):
             yield Page(tuple(found[start : start + self._server.page]), "")
 
@@ -299,7 +308,14 @@ class TicketServer:
         issue = Issue(len(self.issues) + 1, marker, self.now, self.now + timedelta(seconds=self.lag))
         self.issues.append(issue)
         creator, labels = (BOT, ["triage", f"triage-{marker}"]) if marker else ("somebody", [])
-        entry = {"kind": "ticket", "id": issue.id, "key": issue.key, "creator": creator, "labels": labels, "description": f"triage:{marker}"}
+        entry = {
+            "kind": "ticket",
+            "id": issue.id,
+            "key": issue.key,
+            "creator": creator,
+            "labels": labels,
+            "description": f"triage:{marker}",
+        }
         self.ledger.append(entry | {"at": self.now})
         return self.receipt(issue)
 

@@ -31,7 +31,7 @@ mode: {mode}
 state: {folder}
 store: "{url}"
 sources:
-  acme: {{platform: memory, every: 5m}}
+  acme: {{platform: memory, every: 3m}}
 trackers:
   tickets: {{tracker: memory}}
 notifiers:
@@ -39,7 +39,17 @@ notifiers:
 delivery: {{settle: {settle}s, brake_per_hour: {brake}, attempts_before_parking: {attempts}, rescan: {rescan}}}
 """
 RESCAN = 6 * 3600.0
-TEXTS = ("it is broken", "broken here", "still broken", "how do I do it", "how does it work", "maybe broken", "broken: all my data is gone", "love it", "hello")
+TEXTS = (
+    "it is broken",
+    "broken here",
+    "still broken",
+    "how do I do it",
+    "how does it work",
+    "maybe broken",
+    "broken: all my data is gone",
+    "love it",
+    "hello",
+)
 MOVES = """
 CREATE TABLE sim_moves (
   id INTEGER PRIMARY KEY, action_id INTEGER, kind TEXT, via TEXT, old TEXT, new TEXT, old_error TEXT, error TEXT, closed_by TEXT, looks INTEGER
@@ -57,9 +67,7 @@ END;
 
 @cache
 def config(mode: str, brake: int, attempts: int, rescan: str) -> Config:
-    text = CONFIG.format(
-        mode=mode, folder=folder(), url=url(), settle=f"{SETTLE:g}", brake=brake, attempts=attempts, rescan=rescan
-    )
+    text = CONFIG.format(mode=mode, folder=folder(), url=url(), settle=f"{SETTLE:g}", brake=brake, attempts=attempts, rescan=rescan)
     return configuration.parse(text, folder() / "config.yaml", {})
 
 
@@ -83,16 +91,20 @@ class Plan:
     repeats: float | None
     observes: bool
     deeds: int  # how often a person does something
+    bugs: bool  # every post is a bug report in a thread of its own
+    lost_locks: int  # how often a living process loses its lock, as when a database server drops its connection
+    writes: tuple[str, ...] = (*UNCLEAR, *UNCLEAR, *REFUSED)  # what may become of a write
+    rates: tuple[float, ...] = (0.0, 0.4, 0.7, 0.95)
 
     @classmethod
     def draw(cls, scheduler: Scheduler) -> Plan:
         rng = scheduler.rng
         rough = rng.random() < 0.85
         chaos = Chaos(
-            kill=rng.choice((0.0, 0.003, 0.02)),
-            kill_at_failpoint=rng.choice((0.0, 0.05, 0.2)),
-            kill_in_transaction=rng.choice((0.0, 0.01, 0.03)),
-            full=rng.choice((0.0, 0.0, 0.02, 0.06)),
+            kill=rng.choice((0.0, 0.001, 0.004)),
+            kill_at_failpoint=rng.choice((0.0, 0.05, 0.15)),
+            kill_in_transaction=rng.choice((0.0, 0.005, 0.02)),
+            full=rng.choice((0.0, 0.0, 0.01, 0.04)),
             stop=rng.choice((0.002, 0.01, 0.03)),
             kills=rng.choice((0, 2, 4, 6)),
             stops=rng.choice((0, 1, 2, 3)),
@@ -116,6 +128,8 @@ class Plan:
             repeats=rng.choice((None, None, 900.0)),
             observes=rng.random() < 0.06,
             deeds=rng.choice((0, 2, 4, 7)),
+            bugs=rng.random() < 0.5,
+            lost_locks=rng.choice((0, 0, 0, 1)),
         )
 
 
@@ -194,9 +208,11 @@ class _Stop:
 class World:
     """Everything in one run."""
 
-    def __init__(self, scheduler: Scheduler, *, connect: Callable[[World, SimApp], None] | None = None) -> None:
+    def __init__(self, scheduler: Scheduler, change: Callable[[Plan], Plan] | None = None) -> None:
         self.scheduler = scheduler
         self.plan = Plan.draw(scheduler)
+        if change is not None:
+            self.plan = change(self.plan)
         self.network = Network(scheduler)
         self.posts = PostServer(self.network, repeatable=self.plan.repeatable, page=self.plan.page)
         self.tickets = TicketServer(self.network, lag=self.plan.lag)
@@ -205,7 +221,6 @@ class World:
         self.healed_at = 0.0
         self.processes: list[Process] = []
         self._count = 0
-        self._connect = connect
 
     # Looking from outside
 
@@ -244,8 +259,6 @@ class World:
         app._made["trackers", "tickets"] = SimTracker(self.tickets)
         app._made["notifiers", "oncall"] = SimNotifier(self.pager, repeats=plan.repeats)
         app.bell = tasks._Bell()
-        if self._connect is not None:
-            self._connect(self, app)
         process.app = app
         app.store.owners.me(self.scheduler.clock())
         return app
@@ -278,7 +291,7 @@ class World:
     def supervise(self) -> None:
         """Dead workers are replaced; now and then one is killed from outside, stopped or not."""
         scheduler, plan = self.scheduler, self.plan
-        wanted = plan.workers
+        wanted, lost = plan.workers, plan.lost_locks
         for number in range(wanted):
             self.worker(delay=float(number))
         while not self.healing:
@@ -289,8 +302,29 @@ class World:
             if alive and scheduler.chaos.kills and scheduler.rng.random() < 0.05:
                 scheduler.seen["kill from outside"] += 1
                 scheduler.kill(scheduler.rng.choice(alive))
+            if lost and self.working and scheduler.rng.random() < 0.2:
+                lost -= 1
+                self._lose_lock(scheduler.rng.choice(self.working))
             for _ in range(wanted - len(alive)):
                 self.worker(mode="observe" if plan.observes and scheduler.rng.random() < 0.5 else "act")
+
+    def _lose_lock(self, process: Process) -> None:
+        """Its lock is gone although it lives, and it takes another: what it is sending counts as a dead process's."""
+        if process.frozen_until > self.scheduler.now:
+            return
+        self.scheduler.seen["a lock is lost"] += 1
+        self.scheduler.tell(f"LOCK LOST {process.name}")
+        process.stoppable = False  # stopped between the last check and the first byte it would send what nobody waits for any more
+        for give_up in process.on_kill[1:]:
+            give_up()
+        _let_go(process)
+        owners, actor = process.app.store.owners, self.scheduler.current
+        owners._file = None
+        self.scheduler.current = None
+        try:
+            owners.me(self.scheduler.clock())
+        finally:
+            self.scheduler.current = actor
 
     # The doorbell
 
@@ -363,14 +397,15 @@ class World:
         scheduler, rng, plan = self.scheduler, self.scheduler.rng, self.plan
         made = []
         for _ in range(plan.posts):
-            scheduler.sleep(rng.random() * rng.choice((1.0, 60.0, 200.0)))
+            scheduler.sleep(rng.random() * rng.choice((1.0, 20.0, 150.0)))
             parent = rng.choice(made).mention.remote_id if made and rng.random() < 0.5 else None
             ours = [p for p in self.posts.posts.values() if p.mention.author.handle.startswith("quayside") and not p.gone]
             if ours and rng.random() < 0.3:
                 parent = rng.choice(ours).mention.remote_id
             visibility = rng.choice((Visibility.PUBLIC,) * 7 + (Visibility.DIRECT,))
             late = rng.random() * 600.0 if rng.random() < 0.15 else 0.0
-            made.append(self.posts.post(rng.choice(TEXTS), parent=parent, visibility=visibility, late=late))
+            text = rng.choice(TEXTS[:3] if plan.bugs else TEXTS)
+            made.append(self.posts.post(text, parent=None if plan.bugs else parent, visibility=visibility, late=late))
         for _ in range(rng.choice((0, 0, 1, 2))):
             scheduler.sleep(rng.random() * rng.choice((5.0, 100.0, 700.0)))
             post = rng.choice(made)
@@ -421,7 +456,9 @@ class World:
         """Somebody who looks at the far side first, and does not take for missing what is still on its way."""
         rng, desk, now = self.scheduler.rng, app.store.desk, app.clock.now()
         states = "('parked', 'rejected', 'observed', 'doubt', 'planned')"
-        found = self.rows(f"SELECT id, key, kind, state, attempt FROM actions WHERE via <> 'human' AND kind <> 'alert' AND state IN {states} ORDER BY id")
+        found = self.rows(
+            f"SELECT id, key, kind, state, attempt FROM actions WHERE via <> 'human' AND kind <> 'alert' AND state IN {states} ORDER BY id"
+        )
         if not found:
             return False
         row = rng.choice(found)
@@ -503,7 +540,7 @@ class World:
         """How the network is for a while."""
         rng = self.scheduler.rng
         for side in ("acme", "tickets", "oncall"):
-            self.network.writes[side] = _some(rng.choice((0.0, 0.4, 0.7, 0.95)), (*UNCLEAR, *UNCLEAR, *REFUSED), rng)
+            self.network.writes[side] = _some(rng.choice(self.plan.rates), self.plan.writes, rng)
             reads = READS if side == "acme" else tuple(fate for fate in READS if fate != "404")
             self.network.reads[side] = _some(rng.choice((0.0, 0.1, 0.5)), reads, rng)
 
