@@ -119,7 +119,7 @@ def edges(world: sim.World) -> Iterator[str]:
     """The edges of docs/delivery.md that the actions of this run took."""
     for row in world.rows("SELECT * FROM sim_moves ORDER BY id"):
         if row["old"] and row["via"] != "human":
-            yield _edge(row)
+            yield _edge(dict(row))
 
 
 def _edge(row: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from tests.faults.sim.network import UNCLEAR
 from tests.faults.sim.scheduler import Chaos
 from tests.faults.sim.servers import SimTracker
 from tests.faults.sim.world import Plan
+from triage import delivery
 from triage.contracts import Page
 from triage.delivery import Move
 from triage.errors import OutcomeUnknown, RemoteError
@@ -45,7 +46,7 @@ def expired_lease() -> AbstractContextManager[Any]:
 
 def settle_from_intent() -> AbstractContextManager[Any]:
     """The settle clock starts when the call began, not when its outcome became unknown."""
-    real = deliver.after_look
+    real = delivery.after_look
 
     def after_look(kind: ActionKind, found: Any, *, unknown_at: datetime, first_intent_at: datetime, **more: Any) -> Move:
         return real(kind, found, unknown_at=first_intent_at, first_intent_at=first_intent_at, **more)
@@ -55,7 +56,7 @@ def settle_from_intent() -> AbstractContextManager[Any]:
 
 def no_look() -> AbstractContextManager[Any]:
     """What may have happened is simply tried again."""
-    real = deliver.after_error
+    real = delivery.after_error
 
     def after_error(kind: ActionKind, attempt: int, error: RemoteError, now: datetime, pace: Any) -> Move:
         move = real(kind, attempt, error, now, pace)
@@ -137,7 +138,7 @@ _WRITES = {"rates": (0.8,), "rescan": "6h"}
 MUTANTS: Mapping[str, Mutant] = {
     "no attempt in the update": Mutant(no_attempt, "I", _CALM | _WRITES | {"writes": ("cut late", "slow", "401"), "lost_locks": 2}),
     "an expired lease for the owner's lock": Mutant(expired_lease, "I2", _CALM | _WRITES | {"writes": ("slow", "cut late")}),
-    "the settle clock starts at the intent": Mutant(settle_from_intent, "I2", _CALM | _WRITES | {"writes": ("cut late",)}),
+    "the settle clock starts at the intent": Mutant(settle_from_intent, "I2", _CALM | _WRITES | {"writes": ("cut late",), "posts": 5}),
     "no look before the retry": Mutant(no_look, "I2", _CALM | _WRITES | {"writes": UNCLEAR}),
     "a client that repeats a POST": Mutant(repeating_client, "I2", _CALM | _WRITES | {"writes": UNCLEAR}),
     "the cursor before its mentions": Mutant(cursor_first, "I1", {"chaos": Chaos(kill=0.02, kills=4), "rescan": "6h", "posts": 4}),

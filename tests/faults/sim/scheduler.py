@@ -100,7 +100,7 @@ class Scheduler:
     """The baton, the clock and the trace of one run."""
 
     def __init__(self, seed: int, *, trace: Callable[[str], None] | None = None) -> None:
-        self.rng = random.Random(seed)  # noqa: S311
+        self.rng = random.Random(seed)
         self.now = 0.0
         self.chaos = CALM
         self.current: Actor | None = None

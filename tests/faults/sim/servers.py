@@ -232,7 +232,7 @@ class SimPlatform:
         scheduler = self._network.scheduler
         if self._server.repeatable and scheduler.rng.random() < self._blind:
             scheduler.seen["acme read: look is blind"] += 1
-            return self._network.read("acme", "look", lambda: [])
+            return self._network.read("acme", "look", list)
 
         def look() -> list[Receipt]:
             mine = [p for p in self._server.posts.values() if not p.gone and p.mention.author.handle == f"{US}@{HOST}"]

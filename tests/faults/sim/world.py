@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 from tests.faults.sim.network import LATENESS, READS, REFUSED, SETTLE, UNCLEAR, Network
 from tests.faults.sim.patches import Running
 from tests.faults.sim.scheduler import CALM, START, Actor, Chaos, Process, Scheduler
-from tests.faults.sim.servers import Pager, PostServer, SimNotifier, SimPlatform, SimTracker, TicketServer
+from tests.faults.sim.servers import Pager, Post, PostServer, SimNotifier, SimPlatform, SimTracker, TicketServer
 from tests.faults.sim.store import folder, looking, url
 from tests.service import judge as verdict_by_words
 from triage import config as configuration
@@ -52,7 +52,8 @@ TEXTS = (
 )
 MOVES = """
 CREATE TABLE sim_moves (
-  id INTEGER PRIMARY KEY, action_id INTEGER, kind TEXT, via TEXT, old TEXT, new TEXT, old_error TEXT, error TEXT, closed_by TEXT, looks INTEGER
+  id INTEGER PRIMARY KEY, action_id INTEGER, kind TEXT, via TEXT, old TEXT, new TEXT, old_error TEXT, error TEXT, closed_by TEXT,
+  looks INTEGER
 );
 CREATE TRIGGER sim_planned AFTER INSERT ON actions BEGIN
   INSERT INTO sim_moves (action_id, kind, via, old, new, old_error, error, closed_by, looks)
@@ -294,11 +295,11 @@ class World:
         wanted, lost = plan.workers, plan.lost_locks
         for number in range(wanted):
             self.worker(delay=float(number))
-        while not self.healing:
+        while True:
             scheduler.sleep(20.0 + 40.0 * scheduler.rng.random())
-            alive = [process for process in self.processes if process.alive and process.name.startswith("w")]
             if self.healing:
                 return
+            alive = [process for process in self.processes if process.alive and process.name.startswith("w")]
             if alive and scheduler.chaos.kills and scheduler.rng.random() < 0.05:
                 scheduler.seen["kill from outside"] += 1
                 scheduler.kill(scheduler.rng.choice(alive))
@@ -395,7 +396,7 @@ class World:
     def authors(self) -> None:
         """Those who write to us, and change their minds."""
         scheduler, rng, plan = self.scheduler, self.scheduler.rng, self.plan
-        made = []
+        made: list[Post] = []
         for _ in range(plan.posts):
             scheduler.sleep(rng.random() * rng.choice((1.0, 20.0, 150.0)))
             parent = rng.choice(made).mention.remote_id if made and rng.random() < 0.5 else None
