@@ -20,5 +20,7 @@ def test_a_mutant_is_found(name: str, capsys: pytest.CaptureFixture[str]) -> Non
             if broken:
                 break
     assert broken, f"not found in {MOST_SEEDS} seeds"
+    with simulated():
+        assert run_seed(seed, change=mutant.change)[0] == []  # the same run of the product as it is
     with capsys.disabled():
         print(f"\n{name}: found by seed {seed}: {broken[0]}")

@@ -78,7 +78,8 @@ class SimChecker(Checker):
         return next(marker for marker, row in self.by_marker.items() if row is action)
 
     def _may_be_with_a_person(self, entry: ledger_check.Entry) -> bool:
-        return entry["idempotency_key"] in self.late or super()._may_be_with_a_person(entry)
+        key = entry["idempotency_key"]
+        return key in self.late or key in self.world.posts.unseen or super()._may_be_with_a_person(entry)
 
     def _is_paused(self, via: str) -> bool:
         now = self.world.scheduler.clock()

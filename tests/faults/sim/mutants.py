@@ -136,7 +136,11 @@ _CALM = {"chaos": Chaos(keep=0.5), "bugs": True, "workers": 2, "length": 1400.0,
 _WRITES = {"rates": (0.8,), "rescan": "6h"}
 
 MUTANTS: Mapping[str, Mutant] = {
-    "no attempt in the update": Mutant(no_attempt, "I", _CALM | _WRITES | {"writes": ("cut late", "slow", "401"), "lost_locks": 2}),
+    "no attempt in the update": Mutant(
+        no_attempt,
+        "I2",
+        _CALM | _WRITES | {"writes": ("429 late", "429 late", "slow", "answered late"), "lost_locks": 3, "length": 2600.0, "posts": 5},
+    ),
     "an expired lease for the owner's lock": Mutant(expired_lease, "I2", _CALM | _WRITES | {"writes": ("slow", "cut late")}),
     "the settle clock starts at the intent": Mutant(settle_from_intent, "I2", _CALM | _WRITES | {"writes": ("cut late",), "posts": 5}),
     "no look before the retry": Mutant(no_look, "I2", _CALM | _WRITES | {"writes": UNCLEAR}),

@@ -28,18 +28,9 @@ REFUSED: dict[str, Callable[[str, float | None], RemoteError]] = {
     "404": lambda side, _: Gone(f"{side}: the server answered 404", status=404),
 }
 UNCLEAR = (
-    "reset",
-    "no answer",
-    "503 before",
-    "answer cut",
-    "502 after",
-    "answer garbled",
-    "accepted late",
-    "answered late",
-    "cut late",
-    "slow",
+    *("reset", "no answer", "503 before", "answer cut", "502 after", "answer garbled"),
+    *("accepted late", "answered late", "cut late", "slow", "429 late"),
 )
-WRITES = (*REFUSED, *UNCLEAR)
 READS = ("unreachable", "429", "401", "404", "503", "503 after", "no answer")
 
 T = TypeVar("T")
@@ -143,6 +134,10 @@ class Network:
             request.arrived = True
             scheduler.sleep(DEADLINE if fate == "no answer" else way)
             raise unknown
+        if fate == "429 late":
+            request.arrived = True
+            scheduler.sleep(later)
+            raise self._refusal("429", side)
         if fate == "cut late":  # it is carried out late, and then the connection breaks
             scheduler.later(late, arrive)
             scheduler.sleep(later)

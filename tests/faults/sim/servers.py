@@ -57,6 +57,7 @@ class PostServer:
         self.posts: dict[str, Post] = {}
         self.ledger: list[dict[str, Any]] = []
         self.late: set[str] = set()  # uris of posts that were shown after others with a higher number
+        self.unseen: set[str] = set()  # keys of replies for which a look was blind
         self._keys: dict[str, tuple[datetime, str]] = {}
         self._number = 100
 
@@ -232,6 +233,7 @@ class SimPlatform:
         scheduler = self._network.scheduler
         if self._server.repeatable and scheduler.rng.random() < self._blind:
             scheduler.seen["acme read: look is blind"] += 1
+            self._server.unseen.add(work.key)
             return self._network.read("acme", "look", list)
 
         def look() -> list[Receipt]:
