@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.service import Service, service
+from triage.delivery import Move
 from triage.errors import OutcomeUnknown
-from triage.mention import State
+from triage.mention import Receipt, State
 from triage.pipeline import sweep
 
 
@@ -58,3 +59,18 @@ def test_a_post_that_is_gone_is_never_due_to_be_read_again(app: Service) -> None
     app.store.inbox.reread("acme", before, app.clock.now(), last=hour, old=hour)
     app.clock.move(hours=2)
     assert sweep.due(app).rereads == ()
+
+
+def test_an_alert_that_ends_while_it_is_told_is_told_to_be_over(app: Service) -> None:
+    """That it was told, and that it must be told again, are one transaction: a worker may die after any."""
+    now = app.clock.now()
+    app.store.accounts.raise_alert(now, "SourceFailing", "acme", "warning", "acme is failing")
+    (alert,) = app.actions("alert")
+    work = app.store.outbox.claim(alert["id"], now)
+    assert work is not None
+    app.store.accounts.clear_alert(now, "SourceFailing", "acme")
+    assert app.store.outbox.finish(work, Move(State.DONE, "", receipt=Receipt("told")), now)
+    assert [row["state"] for row in app.actions("alert")] == [State.PLANNED]
+    app.pass_()
+    (told,) = app.oncall.alerts.values()
+    assert not told.open

@@ -49,10 +49,9 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
         if work.verdict is not None and evidence:
             work = replace(work, verdict=replace(work.verdict, evidence=evidence))
         move = _send(parts, work, intent)
-        if parts.store.outbox.finish(work, move, parts.clock.now()) and move.state is State.DONE:
+        repeats = parts.notifier(work.via).manifest.repeats if work.kind is ActionKind.ALERT else None
+        if parts.store.outbox.finish(work, move, parts.clock.now(), repeats=repeats) and move.state is State.DONE:
             sent.append(work.action_id)
-            if work.kind is ActionKind.ALERT:
-                parts.store.outbox.repeat_alert(work, parts.clock.now(), parts.notifier(work.via).manifest.repeats)
         elif move.state is not State.DONE:
             log.warning("not delivered", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
     return sent
