@@ -62,10 +62,9 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
         if work.verdict is not None and evidence:
             work = replace(work, verdict=replace(work.verdict, evidence=evidence))
         move = _send(parts, work, intent)
-        if parts.store.outbox.finish(work, move, parts.clock.now()) and move.state is State.DONE:
+        repeats = parts.notifier(work.via).manifest.repeats if work.kind is ActionKind.ALERT else None
+        if parts.store.outbox.finish(work, move, parts.clock.now(), repeats=repeats) and move.state is State.DONE:
             sent.append(work.action_id)
-            if work.kind is ActionKind.ALERT:
-                parts.store.outbox.repeat_alert(work, parts.clock.now(), parts.notifier(work.via).manifest.repeats)
         elif move.state is not State.DONE:
             say = log.warning if parts.store.accounts.is_news(work.via) else log.debug  # of an outage each probe would say it again
             say("not delivered", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
@@ -162,7 +161,7 @@ def _still_stands(parts: Parts, pending: Pending) -> bool:
     changed = look_at(parts, pending.source, found)
     if changed:
         parts.store.outbox.postpone(pending.id, State.PLANNED, now + JUDGE_FIRST)
-    return not changed and not (pending.remote_id in found and found[pending.remote_id] is None)
+    return not changed  # of a post that is gone the claim knows by now: it cancels, or heeds a person who wants it sent all the same
 
 
 @spends

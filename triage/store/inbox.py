@@ -423,7 +423,11 @@ class Inbox:
                 ),
                 actions=pairs(State.PLANNED),
                 doubts=pairs(State.DOUBT),
-                rereads=ids(sa.select(mentions.c.id).where(mentions.c.reread_at <= now).order_by(mentions.c.reread_at)),
+                rereads=ids(
+                    sa.select(mentions.c.id)
+                    .where(mentions.c.reread_at <= now, mentions.c.deleted_at.is_(None))
+                    .order_by(mentions.c.reread_at)
+                ),
             )
 
     def reread_due(self, now: datetime, limit: int) -> dict[str, list[tuple[int, str]]]:

@@ -329,11 +329,17 @@ class Outbox:
         done = sent.order_by(actions.c.first_intent_at.desc()).limit(1)
         return connection.scalar(done) or ""
 
-    def finish(self, work: Work, move: Move, now: datetime, *, looks: int | None = None) -> bool:
-        """Write down how an attempt ended, or what look number `looks` + 1 showed. False when the row has moved on without us."""
+    def finish(self, work: Work, move: Move, now: datetime, *, looks: int | None = None, repeats: float | None = None) -> bool:
+        """Write down how an attempt ended, or what look number `looks` + 1 showed. False when the row has moved on without us.
+
+        `repeats` is after how many seconds the notifier wants an alert again that is open.
+        """
         try:
             with self._database.write() as connection:
-                return self._finish(connection, work, self._unless_edited(connection, work, move), now, looks)
+                finished = self._finish(connection, work, self._unless_edited(connection, work, move), now, looks)
+                if finished and work.kind is ActionKind.ALERT and move.state is State.DONE:
+                    self._repeat_alert(connection, work, now, repeats)
+                return finished
         finally:
             self.let_go(work.action_id)
 
@@ -444,23 +450,20 @@ class Outbox:
         with self._guard:
             self._in_flight.discard(action_id)
 
-    def repeat_alert(self, work: Work, now: datetime, every: float | None) -> None:
-        """An alert was delivered: while it is open some notifiers want it again; once it is over it rests."""
-        with self._database.write() as connection:
-            still_open = (
-                sa.select(alerts.c.closed_at.is_(None))
-                .join(actions, actions.c.alert_id == alerts.c.id)
-                .where(actions.c.id == work.action_id)
-            )
-            found = connection.scalar(still_open)
-            if found is None:
-                return  # it belongs to no alert (any more)
-            is_open = bool(found)
-            resolved_since = not is_open and work.payload.get("open", False)
-            if (is_open and every is not None) or resolved_since:
-                due = now if resolved_since else now + timedelta(seconds=every or 0.0)
-                statement = sa.update(actions).where(actions.c.id == work.action_id, actions.c.state == str(State.DONE))
-                connection.execute(statement.values(state=str(State.PLANNED), due_at=due))
+    def _repeat_alert(self, connection: Connection, work: Work, now: datetime, every: float | None) -> None:
+        """An alert was delivered: while it is open some notifiers want it again; what ended meanwhile is told once more; then it rests."""
+        still_open = (
+            sa.select(alerts.c.closed_at.is_(None)).join(actions, actions.c.alert_id == alerts.c.id).where(actions.c.id == work.action_id)
+        )
+        found = connection.scalar(still_open)
+        if found is None:
+            return  # it belongs to no alert (any more)
+        is_open = bool(found)
+        resolved_since = not is_open and work.payload.get("open", False)
+        if (is_open and every is not None) or resolved_since:
+            due = now if resolved_since else now + timedelta(seconds=every or 0.0)
+            statement = sa.update(actions).where(actions.c.id == work.action_id, actions.c.state == str(State.DONE))
+            connection.execute(statement.values(state=str(State.PLANNED), due_at=due))
 
     # Doubt
 

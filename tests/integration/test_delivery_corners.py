@@ -1,0 +1,76 @@
+"""Corners of delivery that the simulator found: two things that happen to one action at nearly the same time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.service import Service, service
+from triage.delivery import Move
+from triage.errors import OutcomeUnknown
+from triage.mention import Receipt, State
+from triage.pipeline import sweep
+
+
+@pytest.fixture
+def app(tmp_path: Path, store_url: str) -> Service:
+    """A service that has made its first poll."""
+    return service(tmp_path, store_url)
+
+
+def test_a_post_that_goes_while_its_ticket_is_in_doubt_takes_the_ticket_with_it(app: Service) -> None:
+    """The retry after clean looks would never be sent and never be cancelled; the post would be read again with every sweep."""
+    post = app.acme.post("mira@x.example", "it is broken")
+    app.tickets.fail("file", OutcomeUnknown("cut"))
+    app.pass_()
+    assert [row["state"] for row in app.actions("ticket")] == [State.DOUBT]
+    app.acme.delete(post.remote_id)
+    app.pass_(minutes=70)  # the deletion is seen
+    for _ in range(4):
+        app.pass_(minutes=11)
+    assert [row["state"] for row in app.actions("ticket")] == [State.CANCELLED]
+    assert app.tickets.tickets == []
+
+
+def test_what_a_person_wants_sent_for_a_post_that_is_gone_is_sent(app: Service) -> None:
+    """`triage retry` is a person's word: it is tried, whatever became of the post."""
+    post = app.acme.post("mira@x.example", "it is broken")
+    app.tickets.fail("file", OutcomeUnknown("cut"))
+    app.pass_()
+    (ticket,) = app.actions("ticket")
+    app.store.desk.park(ticket["id"], "ana", app.clock.now())
+    app.acme.delete(post.remote_id)
+    app.pass_(minutes=70)
+    app.store.desk.retry(ticket["id"], "ana", app.clock.now())
+    app.pass_()
+    assert [row["state"] for row in app.actions("ticket")] == [State.DONE]
+
+
+def test_a_post_that_is_gone_is_never_due_to_be_read_again(app: Service) -> None:
+    """An answer from before the deletion may be stored after it; it must not keep every sweep busy for ever."""
+    post = app.acme.post("mira@x.example", "hello")
+    app.pass_()
+    before = app.acme.reread([post.remote_id])
+    app.acme.delete(post.remote_id)
+    app.pass_(minutes=70)
+    hour = timedelta(hours=1)
+    app.store.inbox.reread("acme", before, app.clock.now(), last=hour, old=hour)
+    app.clock.move(hours=2)
+    assert sweep.due(app).rereads == ()
+
+
+def test_an_alert_that_ends_while_it_is_told_is_told_to_be_over(app: Service) -> None:
+    """That it was told, and that it must be told again, are one transaction: a worker may die after any."""
+    now = app.clock.now()
+    app.store.accounts.raise_alert(now, "SourceFailing", "acme", "warning", "acme is failing")
+    (alert,) = app.actions("alert")
+    work = app.store.outbox.claim(alert["id"], now)
+    assert work is not None
+    app.store.accounts.clear_alert(now, "SourceFailing", "acme")
+    assert app.store.outbox.finish(work, Move(State.DONE, "", receipt=Receipt("told")), now)
+    assert [row["state"] for row in app.actions("alert")] == [State.PLANNED]
+    app.pass_()
+    (told,) = app.oncall.alerts.values()
+    assert not told.open
