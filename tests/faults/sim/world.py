@@ -25,6 +25,7 @@ from triage.config import Config
 from triage.errors import RemoteError, UserError
 from triage.mention import Label, Mention, Verdict, Visibility
 from triage.pipeline import intake, judge, people, sweep
+from triage.store.outbox import marker
 
 CONFIG = """
 mode: {mode}
@@ -464,7 +465,7 @@ class World:
             return False
         row = rng.choice(found)
         there = self.exists(app, row["key"], row["kind"])
-        marker = row["key"] if row["kind"] == "reply" else app.store.outbox.marker(row["key"])
+        marker = row["key"] if row["kind"] == "reply" else self.marker(app, row["key"])
         if row["state"] in ("parked", "rejected", "doubt") and there is not None:
             desk.found(row["id"], there, "ana", now)
         elif row["state"] in ("planned", "doubt"):
@@ -482,7 +483,11 @@ class World:
         """What a person finds who looks for it at the far side."""
         if kind == "reply":
             return next((entry["id"] for entry in self.posts.ledger if entry["kind"] == "reply" and entry["idempotency_key"] == key), None)
-        return self.tickets.exists(app.store.outbox.marker(key))
+        return self.tickets.exists(self.marker(app, key))
+
+    def marker(self, app: SimApp, key: str) -> str:
+        """What a ticket or a comment of this key carries."""
+        return marker(app.store.place.check(app.clock.now()).secret, key)
 
     def _with_task(self, app: SimApp) -> bool:
         rng, now = self.scheduler.rng, app.clock.now()
@@ -617,6 +622,7 @@ def _let_go(process: Process) -> None:
 def _begin() -> None:
     """The store as it is after a first start and a first poll, copied into place."""
     template().backup(looking())
+    (folder() / "heartbeat.json").unlink(missing_ok=True)  # else the store would look older than it, and put back
     for lock in (folder() / "triage.db.owners").glob("*"):
         lock.unlink()
 
@@ -630,7 +636,7 @@ def template() -> sqlite3.Connection:
     world.plan = replace(world.plan, chaos=CALM, rescan="6h")
     app = world.open(world.process("template"), role="cli")
     tasks.begin(app)
-    intake.catch_up(app, "acme")
+    intake.catch_up(app, "acme", lambda: None)
     app.store.owners.close()
     kept = sqlite3.connect(":memory:", check_same_thread=False)
     looking().backup(kept)
