@@ -139,7 +139,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "no attempt in the update": Mutant(
         no_attempt,
         "I2",
-        _CALM | _WRITES | {"writes": ("429 late", "429 late", "slow", "answered late"), "lost_locks": 3, "length": 2600.0, "posts": 5},
+        _CALM | {"rates": (0.95,), "writes": ("429 late", "slow"), "lateness": (11.0, 25.0, 40.0)} | {"lost_locks": 5, "length": 3600.0},
     ),
     "an expired lease for the owner's lock": Mutant(expired_lease, "I2", _CALM | _WRITES | {"writes": ("slow", "cut late")}),
     "the settle clock starts at the intent": Mutant(settle_from_intent, "I2", _CALM | _WRITES | {"writes": ("cut late",), "posts": 5}),

@@ -6,7 +6,7 @@ carries it out when it arrives, late, or never; the sender hears of it, or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -60,6 +60,7 @@ class Network:
         self.scheduler = scheduler
         self.writes: dict[str, Mapping[str, float]] = {}
         self.reads: dict[str, Mapping[str, float]] = {}
+        self.lateness: Sequence[float] = LATENESS
         self.requests: list[Request] = []
 
     def calm(self) -> None:
@@ -112,7 +113,7 @@ class Network:
         if process is not None:
             process.on_kill.append(give_up)
         try:
-            return self._send(request, side, fate, commit, rng.choice(LATENESS) * SETTLE, rng.choice(LATENESS) * SETTLE)
+            return self._send(request, side, fate, commit, rng.choice(self.lateness) * SETTLE, rng.choice(self.lateness) * SETTLE)
         except (Killed, RemoteError):
             give_up()
             raise

@@ -97,6 +97,7 @@ class Plan:
     lost_locks: int  # how often a living process loses its lock, as when a database server drops its connection
     writes: tuple[str, ...] = (*UNCLEAR, *UNCLEAR, *REFUSED)  # what may become of a write
     rates: tuple[float, ...] = (0.0, 0.4, 0.7, 0.95)
+    lateness: tuple[float, ...] = LATENESS
 
     @classmethod
     def draw(cls, scheduler: Scheduler) -> Plan:
@@ -216,6 +217,7 @@ class World:
         if change is not None:
             self.plan = change(self.plan)
         self.network = Network(scheduler)
+        self.network.lateness = self.plan.lateness
         self.posts = PostServer(self.network, repeatable=self.plan.repeatable, page=self.plan.page)
         self.tickets = TicketServer(self.network, lag=self.plan.lag)
         self.pager = Pager(self.network)
@@ -344,7 +346,7 @@ class World:
         scheduler.seen[f"bell: {copies} copies"] += 1
         for _ in range(copies):
             self._deliver(name, ids, rng.random() * rng.choice((0.5, 5.0, 200.0)))
-        if bell == "mad" and rng.random() < 0.1:
+        if bell == "mad" and rng.random() < 0.5:
             scheduler.seen["bell: forged"] += 1
             names = ("triage.poll", "triage.process", "triage.deliver", "triage.reconcile", "triage.tick")
             forged = rng.choice(([1, 2, 3, 4, 5, 6, 7, 8], [-1, 0, 2**70, "1", None, 3.5, True], ["acme"], "acme", {"a": 1}, None, [[1]]))
@@ -642,6 +644,3 @@ def template() -> sqlite3.Connection:
     looking().backup(kept)
     kept.executescript("DELETE FROM owners;" + MOVES)
     return kept
-
-
-__all__ = ["LATENESS", "Plan", "World"]
