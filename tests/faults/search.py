@@ -45,9 +45,11 @@ EDGES = {
     ("claim", "planned", "observed"): "k",
     ("claim", "planned", "cancelled"): "l",
     ("finish", "sending", "done"): "b",
+    ("settle", "planned", "done"): "b",
     ("finish", "sending", "rejected"): "c",
     ("finish", "sending", "planned"): "d",
     ("finish", "sending", "parked"): "e",
+    ("settle", "planned", "parked"): "e",
     ("finish", "sending", "doubt"): "f",
     ("orphans", "sending", "doubt"): "f",
     ("finish", "doubt", "done"): "g",
@@ -353,7 +355,8 @@ class Search:
             found = ("found", *(str(number + 1) for number in range(draft.at.made)))
             after = [
                 self._micro(draft, slot, hands.verb, f"{name} looks and sees {draft.at.made or 'nothing'}", found),
-                self._micro(draft, slot, hands.verb, f"{name}'s look fails", ("error", "away")),
+                self._micro(draft, slot, hands.verb, f"{name}'s look fails, the server is away", ("error", "away")),
+                self._micro(draft, slot, hands.verb, f"{name}'s look fails", ("error", "odd")),
             ]
         else:
             after = [
@@ -370,6 +373,7 @@ class Search:
         name = "AB"[slot]
         send = partial(self._micro, draft, slot, hands.verb)
         yield send(f"{name}'s connection is refused", ("error", "refused"))
+        yield send(f"{name} sends nothing, it is too late", ("error", "late"))
         work = hands.work
         assert work is not None
         at = draft.at
@@ -377,10 +381,12 @@ class Search:
         if not ours and self._claimed_before(hands):
             return  # its lock was lost and time has passed: the two seconds are over
         yield send(f"{name} sends, it is refused as it is", ("error", "rejected"))
+        yield send(f"{name} sends, its token is refused", ("error", "unauthorized"))
         accepted, number = self._accept(draft)
         answered = self._micro(accepted, slot, hands.verb, f"{name} sends, accepted and answered", ("receipt", str(number)))
         yield answered
         yield self._micro(accepted, slot, hands.verb, f"{name} sends, accepted, the answer is lost", ("error", "cut"))
+        yield self._micro(accepted, slot, hands.verb, f"{name} sends, accepted, the answer can't be read", ("error", "unreadable"))
         on_the_way = send(f"{name} sends, the connection is cut, the request still travels", ("error", "cut"))
         mine = (slot if ours else NOBODY, SETTLED)  # the clock of what is taken for dead runs already
         on_the_way.at = replace(on_the_way.at, travelling=tuple(sorted([*on_the_way.at.travelling, mine])))
@@ -388,8 +394,9 @@ class Search:
 
     def _claimed_before(self, hands: Hands) -> bool:
         """Whether time has passed since the claim."""
-        read = next((answer for name, answer in hands.answers if name == "now"), None)
-        return read is not None and read.seconds < 0
+        names = [name for name, _ in hands.answers]
+        read = next(answer for name, answer in reversed(hands.answers[: names.index("claim")]) if name == "now")
+        return bool(read.seconds < 0)
 
     def _accept(self, draft: Draft) -> tuple[Draft, int]:
         """The far side carries a request out. Returns the number of the thing that it stands for."""

@@ -20,6 +20,7 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LONG_AGO = -86400  # for times that no decision about the action reads
 SETTLED = 600  # ten settle times: no decision tells an older doubt from one of this age
 HOUR = 3600
+MOST_FAILURES = 7  # in a row: an account that is away is tried every five minutes from then on
 
 KEPT = ("mentions", "revisions", "verdicts", "problems", "actions", "accounts")
 EMPTIED = ("audit", "attempts", "alerts")  # written only, as far as the action is concerned
@@ -72,7 +73,8 @@ class Book:
         """The rows as they are now, and whether an alert was raised since `put`."""
         raw = {name: self._read(name) for name in KEPT}
         self._held = raw
-        told = self._connection.execute("SELECT 1 FROM alerts WHERE closed_at IS NULL").fetchone() is not None
+        about = "closed_at IS NULL AND name NOT IN ('AccountPaused', 'SourceFailing', 'TrackerFailing')"  # those tell of no action
+        told = self._connection.execute(f"SELECT 1 FROM alerts WHERE {about}").fetchone() is not None
         return self._form(raw), told
 
     def _read(self, name: str) -> tuple[Row, ...]:
@@ -127,7 +129,7 @@ def _action(row: dict[str, Any]) -> None:
         row["intent_at"] = max(row["intent_at"], -SETTLED) if state == State.SENDING else -SETTLED
     if row["unknown_at"] is not None:
         row["unknown_at"] = max(row["unknown_at"], -SETTLED) if state == State.DOUBT else LONG_AGO
-    if state != State.DOUBT:
+    if state not in (State.PLANNED, State.DOUBT):
         row["looks"] = 0
     if state != State.SENDING:
         row["owner"] = None
@@ -146,9 +148,9 @@ def _mention(row: dict[str, Any]) -> None:
 
 
 def _account(row: dict[str, Any]) -> None:
-    until = row["paused_until"]
+    rests = {name: None if row[name] is None else max(row[name], 0) for name in ("paused_until", "probe_at")}  # 0: over, and one tries it
     row.update({column: LONG_AGO for i, column in enumerate(_COLUMNS["accounts"]) if i in _TIMES["accounts"]})
-    row.update({"paused_until": until if until is not None and until > 0 else None, "paused_why": "", "last_error": "", "failures": 0})
+    row.update(rests | {"paused_why": "", "last_error": "", "failures": min(row["failures"], MOST_FAILURES)})
     row["refusals"] = min(row["refusals"], 3)
 
 

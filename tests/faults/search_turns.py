@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,20 +23,31 @@ from sqlalchemy.engine import RowMapping
 from tests.faults.search_rows import HOUR, NOW, SETTLED, Book, Rows, column
 from tests.service import HandClock, Service, service
 from triage import delivery
-from triage.errors import NotAccepted, OutcomeUnknown, Refused, RemoteError, StoreError
+from triage.errors import NotAccepted, OutcomeUnknown, Refused, RemoteError, StoreError, TooLate, Unauthorized
 from triage.mention import ActionKind, Mention, Problem, Receipt, Verdict, Work
-from triage.pipeline import deliver, intake, judge, people, upkeep
+from triage.pipeline import deliver, intake, judge, people, spending, upkeep
 
 ATTEMPTS = 2  # `attempts_before_parking`: small enough that the search comes by it
 LOCKED = "the store is locked"
 
+
+def _down(error: RemoteError) -> RemoteError:
+    """The same from a server that seems to be away, so that its account is tried by one at a time."""
+    error.down = True
+    return error
+
+
 ERRORS: dict[str, RemoteError] = {
-    "refused": NotAccepted("connection refused"),
+    "refused": _down(NotAccepted("connection refused")),
+    "late": TooLate("more than two seconds"),
+    "unauthorized": Unauthorized("401", status=401),
     "rejected": Refused("400"),
-    "cut": OutcomeUnknown("the connection was cut"),
-    "away": NotAccepted("the look failed"),
+    "cut": _down(OutcomeUnknown("the connection was cut")),
+    "unreadable": OutcomeUnknown("the answer can't be read"),
+    "away": _down(NotAccepted("the look failed")),
+    "odd": NotAccepted("a page stood in place of an answer"),
 }
-ATOMIC = frozenset({"claim", "finish", "claim_look", "postpone", "strand", "send", "find"})
+ATOMIC = frozenset({"glance", "settle", "claim", "finish", "claim_look", "postpone", "strand", "failed", "send", "find"})
 
 Answer = tuple[str, ...]  # what the far side says: ("receipt", "1"), ("error", "cut"), ("found", "1", "2"); or (LOCKED,)
 
@@ -163,7 +174,7 @@ class Turn:
         app = stage.app
         self.config = app.config
         self.sources, self.trackers, self.notifiers = app.sources, app.trackers, app.notifiers
-        rooms = {name: _Door(self, getattr(app.store, name)) for name in ("outbox", "accounts", "desk", "inbox", "owners")}
+        rooms = {name: _Door(self, getattr(app.store, name)) for name in ("outbox", "accounts", "desk", "inbox", "owners", "place")}
         self.store = SimpleNamespace(**rooms)
         self.clock = SimpleNamespace(now=self._now)
 
@@ -197,8 +208,6 @@ class Turn:
         elif name in ATOMIC and self._answer == (LOCKED,):
             with patch.object(self._stage.app.store.database, "write", _locked):
                 return real()
-        elif name == "failed":  # how often an account failed is counted, and no decision about the action reads it
-            answer = 1
         else:
             self.asked_store = True
             answer = held(real())
@@ -235,7 +244,19 @@ class _Door:
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._room, name)
+        if name == "glance":
+            return self._glance
         return (lambda *a, **k: self._turn.ask(name, lambda: real(*a, **k))) if callable(real) else real
+
+
+    def _glance(self, action_id: int, now: datetime) -> AbstractContextManager[Any]:
+        """A glance is one read. What it holds until its end keeps the threads of one process apart, and a worker here has one."""
+
+        def read() -> Any:
+            with cast(Any, self._room).glance(action_id, now) as glanced:
+                return glanced
+
+        return nullcontext(self._turn.ask("glance", read))
 
 
 class _Far:
@@ -294,7 +315,7 @@ class Stage:
         url = f"sqlite:///{self._folder}/triage.db"
         self.app: Service = service(self._folder, url, mode="act", rules=rules, clock=clock)
         self._stack.callback(self.app.close)
-        for module in (deliver, judge, intake, upkeep):
+        for module in (deliver, judge, intake, spending):
             self._stack.enter_context(patch.object(module, "log", SimpleNamespace(**dict.fromkeys(("info", "warning", "debug"), _silent))))
         if kind is ActionKind.TICKET and not repeatable:  # a tracker that may not be asked twice
             real = delivery.after_look

@@ -67,15 +67,15 @@ real_finish = Outbox._finish
 real_look = delivery.after_look
 
 
-def _finish_without_attempt(self: Outbox, connection: Connection, work: Work, *rest: Any) -> bool:
+def _finish_without_attempt(self: Outbox, connection: Connection, work: Work, *rest: Any, **more: Any) -> bool:
     """The clause `attempt=` is dropped."""
     attempt = connection.scalar(sa.select(actions.c.attempt).where(actions.c.id == work.action_id))
-    return real_finish(self, connection, replace(work, attempt=attempt or 0), *rest)
+    return real_finish(self, connection, replace(work, attempt=attempt or 0), *rest, **more)
 
 
-def _finish_counting_from_intent(self: Outbox, connection: Connection, work: Work, move: Move, *rest: Any) -> bool:
+def _finish_counting_from_intent(self: Outbox, connection: Connection, work: Work, move: Move, *rest: Any, **more: Any) -> bool:
     """The settle time counts from the intent."""
-    written = real_finish(self, connection, work, move, *rest)
+    written = real_finish(self, connection, work, move, *rest, **more)
     if written and move.state is State.DOUBT and not move.looked:
         connection.execute(sa.update(actions).where(actions.c.id == work.action_id).values(unknown_at=work.intent_at))
     return written
