@@ -80,6 +80,7 @@ class Standing:
     probe_at: datetime | None = None
     requests: Budget = Budget()
     posts: Budget = Budget()
+    failures: int = 0
 
     def rests_until(self, now: datetime) -> datetime | None:
         """Until when nobody may call it; None where somebody may."""

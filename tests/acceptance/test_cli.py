@@ -14,6 +14,7 @@ import click
 import pytest
 
 from tests.acceptance.rig import Rig
+from tests.fixtures_services import eventually
 from triage.cli import COMMANDS, cli
 from triage.guard import Guard
 from triage.mention import Label
@@ -66,8 +67,24 @@ def filled(tmp_path_factory: pytest.TempPathFactory, guard: Guard) -> Iterator[F
             rig.jira.faults.add(kind=kind, method="POST", path="/issue$")
         for name, text in POSTS.items():
             made.posts[name] = rig.mastodon.post(f"{name}@else.example", text)
-        rig.triage("run", "--once")
+        # After a cut connection the tracker is left alone for a moment, so the second one is hidden by a later pass.
+        assert eventually(lambda: passed(rig) and hits(rig) == 4 and not waiting(rig), 60.0)
         yield made
+
+
+def passed(rig: Rig) -> bool:
+    """Make a pass; what fails in it is said with exit code 1."""
+    return rig.triage("run", "--once", code=None).code in (0, 1)
+
+
+def waiting(rig: Rig) -> list[str]:
+    """The tickets that are still to be sent."""
+    return [row["key"] for row in rig.checker().database["actions"] if row["kind"] == "ticket" and row["state"] == "planned"]
+
+
+def hits(rig: Rig) -> int:
+    """How many of Jira's faults have struck."""
+    return sum(fault.hits for fault in rig.jira.faults.rules)
 
 
 # Help

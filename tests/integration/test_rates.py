@@ -235,7 +235,7 @@ def test_a_tracker_that_is_away_for_six_hours_is_asked_seldom_and_filled_steadil
     world.jira.faults.add(kind="reset_before", times=None)
     for _ in range(60):
         world.pass_(minutes=6)
-    assert world.states("ticket") == {"planned": count - 1, "doubt": 1}
+    assert world.states("ticket") == {"planned": count - 3, "doubt": 3}  # from the third failure on only looks try it
     assert 50 <= world.asked(world.jira) <= 90
     assert world.alerts() == ["TrackerFailing"]
     world.jira.faults.clear()
@@ -253,7 +253,7 @@ def test_a_tracker_that_is_away_for_six_hours_is_asked_seldom_and_filled_steadil
     steps = [later - earlier for earlier, later in pairwise(rates)]
     assert max(steps) <= 12  # after the first twenty one a second
     filed = [int(ticket.summary.rpartition(" ")[2]) for ticket in world.jira.tickets]
-    later = [number for number in filed if number != 0]  # the first had tried, was in doubt, and is looked for before it goes again
+    later = [number for number in filed if number > 2]  # those before had tried, were in doubt, and are looked for before they go again
     assert later == sorted(later)
     assert world.alerts() == []
 

@@ -468,7 +468,8 @@ def test_a_backup_of_an_older_schema_is_upgraded(start: Start, tmp_path: Path, s
     back_up(app, file)
     wanted = rows(store_url)
     app.close()
-    changed = {"actions": {"marker"}, "accounts": {"budget_limit", "budget_left", "budget_reset_at"}}
+    since = {f"{of}_{what}" for of in ("budget", "posts") for what in ("limit", "left", "reset_at")} | {"probe_at"}
+    changed = {"actions": {"marker"}, "accounts": since}
     rewrite(file, older, lambda name, data: without(data, changed[Path(name).stem]) if Path(name).stem in changed else data, schema="0001")
     put_back(older, store_url, tmp_path / "state", app.clock, force=True)
     found = rows(store_url)

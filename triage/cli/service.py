@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,7 +154,8 @@ def web(host: str | None, port: int | None) -> None:
             callback_notify=alive,
             timeout_notify=1,
         )
-        uvicorn.Server(serving).run()
+        with suppress(KeyboardInterrupt):  # Ctrl-C, which uvicorn raises again once it has shut down
+            uvicorn.Server(serving).run()
 
 
 @click.command()

@@ -68,11 +68,11 @@ class Accounts:
         if not found.probe:
             return found
         until = now + timedelta(seconds=min(LEASE, self._pace.settle))
-        if purpose is Purpose.SEND:
+        if purpose is Purpose.SEND and standing.failures >= SILENT_FAILURES:
             look_at = connection.scalar(
                 sa.select(sa.func.min(actions.c.due_at)).where(actions.c.via == name, actions.c.state == str(State.DOUBT))
             )
-            if look_at is not None:  # each write that is cut leaves another doubt, a look does not
+            if look_at is not None:  # it is an outage: each write that is cut leaves another doubt, a look does not
                 return Leave(False, max(look_at, until), "a look tries first whether it is back", look_first=True)
         same = accounts.c.probe_at.is_(None) if standing.probe_at is None else accounts.c.probe_at == standing.probe_at
         mine = connection.execute(sa.update(accounts).where(accounts.c.name == name, same).values(probe_at=until)).rowcount
@@ -119,7 +119,7 @@ class Accounts:
             return Standing()
         requests = Budget(row["budget_limit"], row["budget_left"], row["budget_reset_at"])
         posts = Budget(row["posts_limit"], row["posts_left"], row["posts_reset_at"])
-        return Standing(row["paused_until"], row["paused_why"], row["probe_at"], requests, posts)
+        return Standing(row["paused_until"], row["paused_why"], row["probe_at"], requests, posts, row["failures"])
 
     def wait_in(self, connection: Connection, action_id: int, via: str, kind: str, found: Leave) -> None:
         """An action may not go out now: it is due when it may. Where its account rests, so is all that goes there."""

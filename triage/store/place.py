@@ -274,6 +274,7 @@ class Place:
             connection.execute(sa.delete(meta).where(forgotten))
         try:
             fresh = self._heartbeat.with_name(f"{self._heartbeat.name}.{os.getpid()}")
+            fresh.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # a team's worker on PostgreSQL has had no use for it so far
             fresh.write_text(json.dumps({"store": store, "folder": folder, "at": at}))
             fresh.replace(self._heartbeat)
         except OSError as error:
