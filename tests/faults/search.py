@@ -17,8 +17,8 @@ What is merged, and why nothing is lost by it:
 - How often an account failed is forgotten when it does not rest: its next rest begins with the shortest.
 - A glance and its death: nothing is written before it, and what is written after it names the attempt.
 - Where the store stands (`Place.check`) is asked once: no step changes the files and the rows that it reads.
-- The re-read before acting is the stream's own transaction, so an edit or a deletion comes as a step of its own. That it worked, and
-  so is the word that the account is well, is left to the claim: one that tries an account on trial comes by more states.
+- The re-read before acting is the stream's own transaction, so an edit or a deletion comes as a step of its own. Where it
+  works it also tells that the account is well; here the claim has to try that out, as for a post that was read just now.
 - The comments that tell a ticket of an edit are actions of their own, and nothing about this action asks for them.
 - The words call the workers A and B by their places at that step; since the two are one, they may have changed places before.
 - Times that no decision reads are forgotten; an age beyond the longest that a decision tells apart is that longest age.
