@@ -12,8 +12,13 @@ What is merged, and why nothing is lost by it:
 - A dead worker's place is filled at once. A new worker that does nothing is as good as none.
 - Reads are merged with the transaction after them (`pending` with `claim`): the claim reads the row again under its own lock.
 - A look's call to the far side and its death: a looker that dies after its call leaves what one leaves that dies before it.
-- A request that is lost on the way is one that still travels and never arrives. TooLate is a refused connection: the same Move.
-- The re-read before acting is the stream's own transaction, so an edit or a deletion comes as a step of its own.
+- A request that is lost on the way is one that still travels and never arrives.
+- A 429 is a token that was refused: the account rests, for another time. A 5xx is a cut connection, a 404 a request that is refused.
+- How often an account failed is forgotten when it does not rest: its next rest begins with the shortest.
+- A glance and its death: nothing is written before it, and what is written after it names the attempt.
+- Where the store stands (`Place.check`) is asked once: no step changes the files and the rows that it reads.
+- The re-read before acting is the stream's own transaction, so an edit or a deletion comes as a step of its own. Where it
+  works it also tells that the account is well; here the claim has to try that out, as for a post that was read just now.
 - The comments that tell a ticket of an edit are actions of their own, and nothing about this action asks for them.
 - The words call the workers A and B by their places at that step; since the two are one, they may have changed places before.
 - Times that no decision reads are forgotten; an age beyond the longest that a decision tells apart is that longest age.
@@ -27,7 +32,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -164,6 +169,7 @@ class Draft:
     troubles: int = 0
 
     def then(self, words: str, *, trouble: bool = False, **change: Any) -> Draft:
+        """The same, and then that."""
         words_ = [*self.words, *([words] if words else [])]
         return Draft(replace(self.at, **change), words_, list(self.problems), self.troubles + trouble)
 
@@ -186,10 +192,12 @@ class Numbers:
 class Search:
     """One kind's search. `run` does it."""
 
-    def __init__(self, name: str, stage: Stage, *, people: bool = True) -> None:
+    def __init__(self, name: str, stage: Stage, *, people: bool = True, only: Collection[str] | None = None) -> None:
         self.name = name
         self.stage = stage
         self.people = people
+        self._only = only
+        self._left = 0  # how much more may go wrong on the way from here
         self.rows = Numbers()
         self.hands = Numbers()
         self.edges: set[str] = set()
@@ -205,6 +213,10 @@ class Search:
         if found is None:
             found = self._known[key] = do()
         return found
+
+    def _may(self, draft: Draft, trouble: str) -> bool:
+        """Whether this may go wrong now: what may not is not carried out either."""
+        return draft.troubles < self._left and (self._only is None or trouble in self._only)
 
     def _rows(self, at: At) -> Rows:
         rows: Rows = self.rows.values[at.rows]
@@ -244,6 +256,11 @@ class Search:
         if did == "finish" and verb == "deliver":
             after.at = replace(after.at, travelling=_released(after.at.travelling, slot))
         return after
+
+    def _fails(self, draft: Draft, slot: int, verb: str, words: str, answer: Answer) -> Iterator[Draft]:
+        """The same, where it fails."""
+        if self._may(draft, answer[-1]):
+            yield self._micro(draft, slot, verb, words, answer)
 
     def _outward(self, number: int, verb: str, answer: Answer) -> tuple[int, str]:
         hands, did = self.stage.outward(verb, self.hands.values[number], answer)
@@ -307,7 +324,7 @@ class Search:
             if at.hands[slot] != self._idle:
                 yield from _some(self._orphans(start, name, f"w{slot}"))  # its process sweeps while it sends
                 yield from self._go_on(start, slot)
-                yield self._die(start, slot)
+                yield from self._dies(start, slot)
                 yield from self._lose_lock(start, slot)
                 continue
             if slot == 1 and at.hands[0] == self._idle and self._see(at, "owner") not in ("w0", "w1"):
@@ -321,25 +338,21 @@ class Search:
 
     def _begin(self, draft: Draft, slot: int) -> Iterator[Draft]:
         state, due = self._see(draft.at, "state"), self._see(draft.at, "due_at")
-        if due is None or due > 0:
+        if due is None or due > 0 or state not in (State.PLANNED, State.DOUBT):
             return
         name = "AB"[slot]
-        if state == State.PLANNED:
-            after = self._micro(draft, slot, "deliver", f"{name} claims")
-            if after.at == draft.at:
-                return
-            yield after
-            if after.at.hands[slot] != self._idle:
-                yield self._die(after, slot)
-                yield from self._go_on(after, slot)
-        elif state == State.DOUBT:
+        if state == State.DOUBT:
             after = self._micro(draft, slot, "reconcile", f"{name} claims a look")
-            if after.at == draft.at:
-                return
-            yield after
-            if after.at.hands[slot] != self._idle:
-                yield self._die(after, slot)
-                yield from self._go_on(after, slot)
+        elif self.stage.kind is ActionKind.REPLY and self._see(draft.at, "attempt"):
+            after = self._micro(draft, slot, "deliver", f"{name} is about to look whether it is there")
+        else:
+            after = self._micro(draft, slot, "deliver", f"{name} claims")
+        if after.at == draft.at:
+            return
+        yield after
+        if after.at.hands[slot] != self._idle:
+            yield from self._dies(after, slot)
+            yield from self._go_on(after, slot)
 
     def _go_on(self, draft: Draft, slot: int) -> Iterator[Draft]:
         """A worker that holds something goes on, for one atomic thing or for more."""
@@ -350,20 +363,20 @@ class Search:
         if hands.next == "send":
             after = list(self._sends(draft, slot, hands))
             for one in after:
-                yield self._die(one, slot)
+                yield from self._dies(one, slot)
         elif hands.next == "find":
             found = ("found", *(str(number + 1) for number in range(draft.at.made)))
             after = [
                 self._micro(draft, slot, hands.verb, f"{name} looks and sees {draft.at.made or 'nothing'}", found),
-                self._micro(draft, slot, hands.verb, f"{name}'s look fails, the server is away", ("error", "away")),
-                self._micro(draft, slot, hands.verb, f"{name}'s look fails", ("error", "odd")),
+                *self._fails(draft, slot, hands.verb, f"{name}'s look fails, the server is away", ("error", "away")),
+                *self._fails(draft, slot, hands.verb, f"{name}'s look fails", ("error", "odd")),
             ]
         else:
             after = [
                 self._micro(draft, slot, hands.verb, f"{name} writes the outcome" if hands.next == "finish" else f"{name}: {hands.next}")
             ]
             if hands.verb == "deliver":
-                after.append(self._micro(draft, slot, hands.verb, f"{name} can't write the outcome ({LOCKED})", (LOCKED,)))
+                after += self._fails(draft, slot, hands.verb, f"{name} can't write it down ({LOCKED})", (LOCKED,))
         for one in after:
             yield one
             if one.at.hands[slot] != self._idle:
@@ -371,26 +384,26 @@ class Search:
 
     def _sends(self, draft: Draft, slot: int, hands: Hands) -> Iterator[Draft]:
         name = "AB"[slot]
-        send = partial(self._micro, draft, slot, hands.verb)
-        yield send(f"{name}'s connection is refused", ("error", "refused"))
-        yield send(f"{name} sends nothing, it is too late", ("error", "late"))
+        fails = partial(self._fails, draft, slot, hands.verb)
+        yield from fails(f"{name}'s connection is refused", ("error", "refused"))
+        yield from fails(f"{name} sends nothing, it is too late", ("error", "late"))
         work = hands.work
         assert work is not None
         at = draft.at
         ours = self._see(at, "state") == State.SENDING and self._see(at, "attempt") == work.attempt and self._see(at, "owner") == f"w{slot}"
         if not ours and self._claimed_before(hands):
             return  # its lock was lost and time has passed: the two seconds are over
-        yield send(f"{name} sends, it is refused as it is", ("error", "rejected"))
-        yield send(f"{name} sends, its token is refused", ("error", "unauthorized"))
+        yield from fails(f"{name} sends, it is refused as it is", ("error", "rejected"))
+        yield from fails(f"{name} sends, its token is refused", ("error", "unauthorized"))
         accepted, number = self._accept(draft)
         answered = self._micro(accepted, slot, hands.verb, f"{name} sends, accepted and answered", ("receipt", str(number)))
         yield answered
-        yield self._micro(accepted, slot, hands.verb, f"{name} sends, accepted, the answer is lost", ("error", "cut"))
-        yield self._micro(accepted, slot, hands.verb, f"{name} sends, accepted, the answer can't be read", ("error", "unreadable"))
-        on_the_way = send(f"{name} sends, the connection is cut, the request still travels", ("error", "cut"))
+        yield from self._fails(accepted, slot, hands.verb, f"{name} sends, accepted, the answer is lost", ("error", "cut"))
+        yield from self._fails(accepted, slot, hands.verb, f"{name} sends, accepted, the answer can't be read", ("error", "unreadable"))
         mine = (slot if ours else NOBODY, SETTLED)  # the clock of what is taken for dead runs already
-        on_the_way.at = replace(on_the_way.at, travelling=tuple(sorted([*on_the_way.at.travelling, mine])))
-        yield on_the_way
+        for on_the_way in fails(f"{name} sends, the connection is cut, the request still travels", ("error", "cut")):
+            on_the_way.at = replace(on_the_way.at, travelling=tuple(sorted([*on_the_way.at.travelling, mine])))
+            yield on_the_way
 
     def _claimed_before(self, hands: Hands) -> bool:
         """Whether time has passed since the claim."""
@@ -409,6 +422,10 @@ class Search:
             after.problems.append(f"{after.at.made} {self.stage.kind}s for one action")
         return after, after.at.made
 
+    def _dies(self, draft: Draft, slot: int) -> Iterator[Draft]:
+        if self._may(draft, "death"):
+            yield self._die(draft, slot)
+
     def _die(self, draft: Draft, slot: int) -> Draft:
         rows = self._aside(draft.at, f"w{slot} is gone", partial(_without, owner=f"w{slot}"))
         travelling = _released(draft.at.travelling, slot)
@@ -417,6 +434,8 @@ class Search:
         )
 
     def _lose_lock(self, draft: Draft, slot: int) -> Iterator[Draft]:
+        if not self._may(draft, "lock"):
+            return
         rows = self._aside(draft.at, f"w{slot} is gone", partial(_without, owner=f"w{slot}"))
         if rows != draft.at.rows:
             words = f"the server drops the connection that holds {'AB'[slot]}'s lock"
@@ -443,6 +462,8 @@ class Search:
 
     def _people(self, at: At) -> Iterator[Draft]:
         state, start, action = self._see(at, "state"), Draft(at), self.stage.action
+        if not self._may(start, "person"):
+            return
         words: list[tuple[str, Callable[..., Any]]] = []
         if state in (State.PARKED, State.REJECTED, State.OBSERVED) and at.made == 0:
             words.append(("retry", lambda app: app.store.desk.retry(action, "ana", app.clock.now())))
@@ -464,6 +485,9 @@ class Search:
         start, rows = Draft(at), self._rows(at)
         if column(rows, "mentions", 0, "deleted_at") is not None:
             return
+        yield from _some(self._judge(start))
+        if not self._may(start, "post"):
+            return
         remote_id = self.stage.remote_id
         if column(rows, "mentions", 0, "revision") == 1:
             for text in ("it is broken, how? I add a word", "love it"):
@@ -479,7 +503,6 @@ class Search:
                 lambda app: app.store.inbox.reread("acme", {remote_id: None}, app.clock.now(), **_AGAIN),
             )
         )
-        yield from _some(self._judge(start))
 
     def _judge(self, draft: Draft) -> Draft | None:
         if column(self._rows(draft.at), "mentions", 0, "due_at") != 0:
@@ -497,9 +520,9 @@ class Search:
         ahead = [moment for moment in moments if moment is not None and moment > 0]
         if not ahead and any(hands != self._idle for hands in at.hands):
             ahead = [SETTLED]  # somebody is stopped in the middle of it
-        if not ahead:
-            return None
-        seconds = min(ahead)
+        return self._pass(at, min(ahead)) if ahead else None
+
+    def _pass(self, at: At, seconds: int) -> Draft:
         travelling = tuple(sorted((slot, left if slot != NOBODY else max(0, left - seconds)) for slot, left in at.travelling))
         return Draft(
             replace(
@@ -558,7 +581,9 @@ class Search:
             at, far, may = frontier.popleft()
             if left[at] > may:
                 continue  # come by again, with more that may go wrong
+            self._left = 0
             stuck = self._heal(at)
+            self._left = may
             if stuck:
                 violations.append(Violation(stuck[0], (*_path(came, at), *stuck[1])))
                 continue
@@ -566,8 +591,6 @@ class Search:
                 complete = False
                 continue
             for draft in self.steps(at):
-                if draft.troubles > may:
-                    continue
                 transitions += 1
                 words = ", ".join(draft.words)
                 new = self.form(draft.at)
@@ -628,7 +651,8 @@ class Search:
             done = next((one for one in self._begin(draft, 0) if one.at.hands[0] == self._idle and not one.troubles), None)
             if done is not None:
                 return done
-        return self._time(at)
+        # A sender that is gone is found at once. Should it take time, then time there is.
+        return self._time(at) or (self._pass(at, SETTLED) if self._see(at, "state") == State.SENDING else None)
 
 
 _AGAIN: dict[str, Any] = {"last": timedelta(hours=1), "old": timedelta(days=1)}
@@ -679,14 +703,17 @@ def _path(came: dict[At, tuple[At | None, str]], at: At) -> tuple[str, ...]:
     return tuple(reversed([one for one in words if one]))
 
 
-def explore(kind: str, depth: int, *, troubles: int = TROUBLES, people: bool = True, most: int = 1) -> SearchSummary:
+def explore(
+    kind: str, depth: int, *, troubles: int = TROUBLES, people: bool = True, only: Collection[str] | None = None, most: int = 1
+) -> SearchSummary:
     """Search one of `KINDS` so many steps deep, with at most so many things that go wrong; stops after `most` violations.
 
-    Without `people` the machine is alone: nobody says a word, and nobody edits or deletes the post.
+    Without `people` the machine is alone: nobody says a word, and nobody edits or deletes the post. `only` names what may go wrong,
+    where not everything may: death, lock, person, post, `LOCKED`, and the names of `ERRORS`.
     """
     what = KINDS[kind]
     with Stage(what.kind, repeatable=what.repeatable, observe=what.observe, brake=what.brake) as stage:
-        return Search(kind, stage, people=people).run(depth, troubles=troubles, most=most)
+        return Search(kind, stage, people=people, only=only).run(depth, troubles=troubles, most=most)
 
 
 def main() -> int:

@@ -151,6 +151,8 @@ def _account(row: dict[str, Any]) -> None:
     rests = {name: None if row[name] is None else max(row[name], 0) for name in ("paused_until", "probe_at")}  # 0: over, and one tries it
     row.update({column: LONG_AGO for i, column in enumerate(_COLUMNS["accounts"]) if i in _TIMES["accounts"]})
     row.update(rests | {"paused_why": "", "last_error": "", "failures": min(row["failures"], MOST_FAILURES)})
+    if rests == {"paused_until": None, "probe_at": None}:
+        row["failures"] = 0
     row["refusals"] = min(row["refusals"], 3)
 
 

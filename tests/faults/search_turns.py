@@ -205,6 +205,8 @@ class Turn:
             self.did = name
         if name in ("send", "find"):
             answer = self._answer
+        elif name == "check":
+            answer = self._stage.stand
         elif name in ATOMIC and self._answer == (LOCKED,):
             with patch.object(self._stage.app.store.database, "write", _locked):
                 return real()
@@ -341,6 +343,7 @@ class Stage:
         for pragma in ("journal_mode=MEMORY", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
             driver.execute(f"PRAGMA {pragma}")
         self._book = Book(driver, [row["id"] for row in self.app.actions()])
+        self.stand = held(self.app.store.place.check(NOW))
         self.first = self._book.take()[0]
         self._place = [row["id"] for row in self.app.actions()].index(self.action)
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.service import Service, service
 from triage.delivery import Move
-from triage.errors import OutcomeUnknown
+from triage.errors import NotAccepted, OutcomeUnknown
 from triage.mention import Receipt, State
-from triage.pipeline import sweep
+from triage.pipeline import deliver, people, sweep
 
 
 @pytest.fixture
@@ -74,3 +74,25 @@ def test_an_alert_that_ends_while_it_is_told_is_told_to_be_over(app: Service) ->
     app.pass_()
     (told,) = app.oncall.alerts.values()
     assert not told.open
+
+
+def test_looks_before_sending_count_for_themselves(store_url: str, tmp_path: Path) -> None:
+    """A reply that looks after a doubt did not find is tried once more; the looks before that begin at one again."""
+    app = service(tmp_path, store_url, rules="delivery: {attempts_before_parking: 3}\n")
+    app.acme.post("mira@x.example", "how do I do it")
+    app.pass_()
+    (task,) = app.actions("task")
+    app.acme.fail("reply", OutcomeUnknown("cut"))
+    (reply,) = people.answer(app, task["id"], "like this", "ana")
+    deliver.deliver(app, [reply])
+    for _ in range(3):
+        app.clock.move(minutes=11)
+        deliver.reconcile(app, [reply])
+    assert [row["state"] for row in app.actions("reply")] == ["planned"]
+    app.acme.fail("find", NotAccepted("an odd answer"))
+    deliver.deliver(app, [reply])
+    assert [row["state"] for row in app.actions("reply")] == ["planned"], "the first look before sending that failed parked it"
+    app.pass_(hours=1)
+    assert [row["state"] for row in app.actions("reply")] == ["done"]
+    assert len(app.acme.replies) == 1
+    app.close()

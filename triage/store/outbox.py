@@ -380,8 +380,8 @@ class Outbox:
                 values["looks"] = actions.c.looks + 1
             else:
                 values |= {"unknown_at": now, "looks": 0}
-        if unsent and move.state is State.PLANNED:
-            values["looks"] = actions.c.looks + 1
+        if move.state is State.PLANNED:  # from here on it counts looks before sending; those after a doubt are over
+            values["looks"] = actions.c.looks + 1 if unsent else 0
         if seen:
             payload = connection.scalar(sa.select(actions.c.payload).where(actions.c.id == work.action_id)) or {}
             values["payload"] = payload | {"seen": sorted({*payload.get("seen", ()), *seen})}
