@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from triage.delivery import Move
 from triage.errors import OutcomeUnknown
 from triage.mention import Receipt, State
 from triage.pipeline import sweep
+from triage.pipeline.deliver import reconcile
 
 
 @pytest.fixture
@@ -74,3 +76,25 @@ def test_an_alert_that_ends_while_it_is_told_is_told_to_be_over(app: Service) ->
     app.pass_()
     (told,) = app.oncall.alerts.values()
     assert not told.open
+
+
+def test_a_look_that_breaks_is_a_look_that_failed(app: Service) -> None:
+    """A connector's own mistake keeps the doubts behind it from nothing, and is repeated as any failed look is."""
+    app.acme.post("mira@x.example", "it is broken")
+    app.acme.post("eve@y.example", "this is broken")
+    app.tickets.fail("file", OutcomeUnknown("cut"), times=2)
+    app.pass_()
+    ids = [row["id"] for row in app.actions("ticket")]
+    finding, app.tickets.find = app.tickets.find, _broken  # type: ignore[method-assign]
+    app.clock.move(minutes=10)
+    assert reconcile(app, ids) == []
+    waits = [row["due_at"] - app.clock.now() for row in map(app.store.outbox.row, ids)]
+    assert waits == [timedelta(seconds=app.config.delivery.settle)] * 2
+    app.tickets.find = finding  # type: ignore[method-assign]
+    for _ in range(8):
+        app.pass_(minutes=10)
+    assert [row["state"] for row in app.actions("ticket")] == ["done", "done"]
+
+
+def _broken(_work: object) -> Any:
+    raise KeyError("issues")
