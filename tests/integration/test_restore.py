@@ -251,6 +251,21 @@ def test_restore_mode_ends_after_two_days(start: Start) -> None:
     assert trail == ["restore mode begins", "restore mode ends"]
 
 
+def test_restore_mode_lasts_from_the_first_worker_on(start: Start) -> None:
+    """A store that was put back on Friday and started on Monday has forgotten as much."""
+    app = start()
+    app.store.place.begin_restore(app.clock.now(), "a test")
+    app.clock.move(hours=72)
+    assert app.store.place.stand(app.clock.now()).until is not None
+    assert app.store.place.end_restore(app.clock.now()) == 0
+    until = app.clock.now() + timedelta(hours=48)
+    assert app.store.place.check(app.clock.now()).until == until
+    app.clock.move(hours=47)
+    assert app.store.place.check(app.clock.now()).until == until
+    app.clock.move(hours=1)
+    assert app.store.place.check(app.clock.now()).until is None
+
+
 def test_a_store_that_is_older_than_its_heartbeat_knows_it(start: Start, store_url: str, tmp_path: Path) -> None:
     """An older database that was put back by hand, under whatever name; every process asks, and asks once."""
     app = start()
