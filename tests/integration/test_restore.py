@@ -238,6 +238,30 @@ def test_a_forgotten_answer_with_other_words_goes_to_a_person(start: Start, tmp_
     assert (states(again, "reply"), len(again.acme.replies)) == (["done"], 2)
 
 
+def test_a_backup_never_replaces_the_store_itself(start: Start) -> None:
+    """Not with --force, and not a file that belongs to it."""
+    app = start()
+    path = app.store.database.path
+    if path is None:
+        pytest.skip("a database of PostgreSQL is no file")
+    before = path.read_bytes()
+    for name in (path.name, f"{path.name}-wal", f"{path.name}.home"):
+        with pytest.raises(UserError, match="the store itself"):
+            back_up(app, path.with_name(name), force=True)
+    assert path.read_bytes() == before
+    back_up(app, path.with_name("today.backup"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_restore_over_a_store_warns_of_nothing(start: Start, store_url: str, tmp_path: Path) -> None:
+    """An operator who restores reads what is said."""
+    app = start()
+    back_up(app, tmp_path / "b.backup")
+    clock = app.clock
+    app.close()
+    put_back(tmp_path / "b.backup", store_url, tmp_path / "state", clock, force=True)
+
+
 def test_restore_mode_ends_after_two_days(start: Start) -> None:
     """From then on nothing is looked for; the trail tells both."""
     app = start()
