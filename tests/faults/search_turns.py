@@ -248,7 +248,6 @@ class _Door:
             return self._glance
         return (lambda *a, **k: self._turn.ask(name, lambda: real(*a, **k))) if callable(real) else real
 
-
     def _glance(self, action_id: int, now: datetime) -> AbstractContextManager[Any]:
         """A glance is one read. What it holds until its end keeps the threads of one process apart, and a worker here has one."""
 

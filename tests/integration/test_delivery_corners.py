@@ -85,7 +85,7 @@ def test_a_look_that_breaks_is_a_look_that_failed(app: Service) -> None:
     app.tickets.fail("file", OutcomeUnknown("cut"), times=2)
     app.pass_()
     ids = [row["id"] for row in app.actions("ticket")]
-    finding, app.tickets.find = app.tickets.find, _broken  # type: ignore[method-assign]
+    finding, app.tickets.find = app.tickets.find, _broken  # type: ignore[method-assign, assignment]
     app.clock.move(minutes=10)
     assert reconcile(app, ids) == []
     waits = [row["due_at"] - app.clock.now() for row in map(app.store.outbox.row, ids)]

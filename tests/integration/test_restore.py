@@ -311,6 +311,22 @@ def test_a_store_that_is_older_than_its_heartbeat_knows_it(start: Start, store_u
     assert app.store.place.check(app.clock.now()).until is None  # and not noticed a second time
 
 
+def test_a_heartbeat_does_not_cover_up_an_older_database(start: Start, store_url: str) -> None:
+    """It was put back under running workers, and the next thing that one of them does is to note that it is at work."""
+    app = start()
+    app.store.place.check(app.clock.now())
+    app.store.place.beat(app.clock.now())
+    old = rows(store_url)["meta"]
+    app.clock.move(hours=5)
+    app.store.place.beat(app.clock.now())
+    with app.store.database.write() as connection:
+        for name, value in old:
+            connection.execute(sa.text("UPDATE meta SET value = :value WHERE name = :name"), {"name": name, "value": value})
+    app.clock.move(seconds=20)
+    app.store.place.beat(app.clock.now())
+    assert app.store.place.check(app.clock.now()).until is not None
+
+
 # Copies
 
 

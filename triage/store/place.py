@@ -115,15 +115,17 @@ class Place:
 
     def check(self, now: datetime) -> Stand:
         """Look around: once a sweep, and before each batch that is sent. What it finds is written down and said once."""
+        beat = self._read_heartbeat()
         with self._database.read() as connection:
             version, known = self._version(connection), self._meta(connection)
             self._here = self._look_around(connection)
-        if not newer(version, HEAD) and ("home" not in known or _waits(known) or self._was_restored(known, now)):
+        if not newer(version, HEAD) and ("home" not in known or _waits(known) or self._was_restored(known, now, beat)):
             with self._database.write() as connection:
                 known = self._meta(connection)
+                self._here = self._look_around(connection)  # another process may have settled it just now
                 if "home" not in known:
                     self._settle(connection, self._here)
-                if why := self._was_restored(known, now):
+                if why := self._was_restored(known, now, beat):
                     self.begin_in(connection, now, why)
                     known = self._meta(connection)
                 if _waits(known):  # the first worker is here: from now on it is asked
@@ -268,9 +270,12 @@ class Place:
         """Note that a worker is at work: in the store, and only then in the state folder."""
         if self._heartbeat is None:
             return
+        old = self._read_heartbeat()  # before the store's own word, which another worker of this folder may raise meanwhile
         with self._database.write() as connection:
-            store = self._meta(connection)["store_id"]
-            old = self._read_heartbeat()
+            known = self._meta(connection)
+            if why := self._was_restored(known, now, old):  # put back since the last check: this beat would cover it up
+                self.begin_in(connection, now, why)
+            store = known["store_id"]
             folder = old["folder"] if old is not None and old["store"] == store else secrets.token_hex(8)
             name, at = f"heartbeat/{folder}", now.isoformat()
             connection.execute(insert(connection, meta).values(name=name, value=at).on_conflict_do_nothing())
@@ -295,8 +300,7 @@ class Place:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def _was_restored(self, known: Mapping[str, str], now: datetime) -> str:
-        beat = self._read_heartbeat()
+    def _was_restored(self, known: Mapping[str, str], now: datetime, beat: Mapping[str, str] | None) -> str:
         if beat is None or beat["store"] != known.get("store_id"):
             return ""
         told = known.get(f"heartbeat/{beat['folder']}")
