@@ -138,12 +138,13 @@ def after_glance(found: Sequence[Receipt], strangers: Sequence[Receipt] = ()) ->
 def after_blind_glance(failures: int, error: RemoteError, now: datetime, pace: Pace) -> Move:
     """We could not look before sending, for the `failures`th time in a row: nothing is sent, and we look again later."""
     why = f"nothing was sent, since we could not look whether it is there already: {error}"
-    if failures >= pace.attempts and not isinstance(error, Unauthorized):
-        return Move(State.PARKED, why, alert=why)
+    away = error.down and error.status is None  # says nothing about this action, as in `after_error`
+    if failures >= pace.attempts and not isinstance(error, Unauthorized) and not away:
+        return Move(State.PARKED, why, alert=why, down=error.down)
     asked = error.after if isinstance(error, NotAccepted) else None
     due = now + timedelta(seconds=max(backoff(failures, pace), asked or 0.0))
     rest = asked if isinstance(error, RateLimited) else None
-    return Move(State.PLANNED, why, due_at=due, pause=isinstance(error, Unauthorized), rest=rest)
+    return Move(State.PLANNED, why, due_at=due, pause=isinstance(error, Unauthorized), rest=rest, down=error.down)
 
 
 def pause_seconds(failures: int) -> float:

@@ -40,7 +40,7 @@ class Case:
     """One attack. `run` raises AssertionError with the broken promises.
 
     `number` is the group in the table of docs/delivery.md, `what` its line there. `short` and `long` are the numbers of
-    runs, each with a seed of its own, on each of the databases in `stores`.
+    runs, each with a seed of its own, on each of the databases in `stores`; `short_stores` are those of the short run (None: all of them).
     """
 
     name: str
@@ -48,5 +48,6 @@ class Case:
     what: str
     run: Callable[[Ground], None]
     short: int = 1
+    short_stores: tuple[str, ...] | None = None
     long: int = 20
     stores: tuple[str, ...] = ("sqlite", "postgresql")

@@ -284,10 +284,12 @@ def nobody_hears(ground: Ground) -> None:
 
 
 CASES = (
-    Case("redis-fails", 5, "Redis killed, flushed, full, slow, stopped, read-only, cut off, in random order", fails),
+    Case(
+        "redis-fails", 5, "Redis killed, flushed, full, slow, stopped, read-only, cut off, in random order", fails, short_stores=("sqlite",)
+    ),
     Case("redis-killed-20", 5, "Redis killed and restarted twenty times in a run", killed_often, short=0, long=5),
     Case("redis-flushed-100", 5, "`FLUSHALL` a hundred times in a run", flushed_often, short=0, long=5),
-    Case("redis-away", 5, "Redis away, then silent, for the whole run; then there", away),
+    Case("redis-away", 5, "Redis away, then silent, for the whole run; then there", away, short_stores=("postgresql",)),
     Case("redis-slow", 5, "Redis answers each time up to a second late", slow_wire, short=0, long=10),
     Case("redis-bell", 5, "Only the bell wakes the worker, before and after Redis was killed", only_the_bell, long=10, stores=("sqlite",)),
     Case(

@@ -124,7 +124,14 @@ def stopped_briefly(ground: Ground) -> None:
 
 
 CASES = (
-    Case("supervised", 5, "Processes of `triage up` killed and stopped, in mid-call too: each is replaced", attacked, long=10),
+    Case(
+        "supervised",
+        5,
+        "Processes of `triage up` killed and stopped, in mid-call too: each is replaced",
+        attacked,
+        long=10,
+        short_stores=("sqlite",),
+    ),
     Case("supervised-sweep", 5, "A worker whose sweep has died while the process lives: replaced", sweep_dies, stores=("sqlite",), long=5),
     Case("supervised-seldom", 5, "A worker that sweeps seldom is not taken for hung", seldom_sweeps, short=0, long=2, stores=("sqlite",)),
     Case("supervised-stopped", 5, "A worker stopped for less than the hang: left alone", stopped_briefly, short=0, long=5),

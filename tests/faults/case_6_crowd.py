@@ -54,4 +54,6 @@ def crowd(ground: Ground) -> None:
         server.kill()
 
 
-CASES = (Case("crowd", 6, "Two beats, two pollers, three sweepers, eight workers at once on one store", crowd),)
+CASES = (
+    Case("crowd", 6, "Two beats, two pollers, three sweepers, eight workers at once on one store", crowd, short_stores=("postgresql",)),
+)

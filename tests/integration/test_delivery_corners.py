@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,3 +97,25 @@ def test_looks_before_sending_count_for_themselves(store_url: str, tmp_path: Pat
     assert [row["state"] for row in app.actions("reply")] == ["done"]
     assert len(app.acme.replies) == 1
     app.close()
+
+
+def test_a_look_that_breaks_is_a_look_that_failed(app: Service) -> None:
+    """A connector's own mistake keeps the doubts behind it from nothing, and is repeated as any failed look is."""
+    app.acme.post("mira@x.example", "it is broken")
+    app.acme.post("eve@y.example", "this is broken")
+    app.tickets.fail("file", OutcomeUnknown("cut"), times=2)
+    app.pass_()
+    ids = [row["id"] for row in app.actions("ticket")]
+    finding, app.tickets.find = app.tickets.find, _broken  # type: ignore[method-assign, assignment]
+    app.clock.move(minutes=10)
+    assert deliver.reconcile(app, ids) == []
+    waits = [row["due_at"] - app.clock.now() for row in map(app.store.outbox.row, ids)]
+    assert waits == [timedelta(seconds=app.config.delivery.settle)] * 2
+    app.tickets.find = finding  # type: ignore[method-assign]
+    for _ in range(8):
+        app.pass_(minutes=10)
+    assert [row["state"] for row in app.actions("ticket")] == ["done", "done"]
+
+
+def _broken(_work: object) -> Any:
+    raise KeyError("issues")

@@ -238,6 +238,30 @@ def test_a_forgotten_answer_with_other_words_goes_to_a_person(start: Start, tmp_
     assert (states(again, "reply"), len(again.acme.replies)) == (["done"], 2)
 
 
+def test_a_backup_never_replaces_the_store_itself(start: Start) -> None:
+    """Not with --force, and not a file that belongs to it."""
+    app = start()
+    path = app.store.database.path
+    if path is None:
+        pytest.skip("a database of PostgreSQL is no file")
+    before = path.read_bytes()
+    for name in (path.name, f"{path.name}-wal", f"{path.name}.home"):
+        with pytest.raises(UserError, match="the store itself"):
+            back_up(app, path.with_name(name), force=True)
+    assert path.read_bytes() == before
+    back_up(app, path.with_name("today.backup"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_restore_over_a_store_warns_of_nothing(start: Start, store_url: str, tmp_path: Path) -> None:
+    """An operator who restores reads what is said."""
+    app = start()
+    back_up(app, tmp_path / "b.backup")
+    clock = app.clock
+    app.close()
+    put_back(tmp_path / "b.backup", store_url, tmp_path / "state", clock, force=True)
+
+
 def test_restore_mode_ends_after_two_days(start: Start) -> None:
     """From then on nothing is looked for; the trail tells both."""
     app = start()
@@ -249,6 +273,21 @@ def test_restore_mode_ends_after_two_days(start: Start) -> None:
     with app.store.database.read() as connection:
         trail = connection.execute(sa.text("SELECT what FROM audit WHERE what LIKE 'restore mode%' ORDER BY id")).scalars().all()
     assert trail == ["restore mode begins", "restore mode ends"]
+
+
+def test_restore_mode_lasts_from_the_first_worker_on(start: Start) -> None:
+    """A store that was put back on Friday and started on Monday has forgotten as much."""
+    app = start()
+    app.store.place.begin_restore(app.clock.now(), "a test")
+    app.clock.move(hours=72)
+    assert app.store.place.stand(app.clock.now()).until is not None
+    assert app.store.place.end_restore(app.clock.now()) == 0
+    until = app.clock.now() + timedelta(hours=48)
+    assert app.store.place.check(app.clock.now()).until == until
+    app.clock.move(hours=47)
+    assert app.store.place.check(app.clock.now()).until == until
+    app.clock.move(hours=1)
+    assert app.store.place.check(app.clock.now()).until is None
 
 
 def test_a_store_that_is_older_than_its_heartbeat_knows_it(start: Start, store_url: str, tmp_path: Path) -> None:
@@ -270,6 +309,22 @@ def test_a_store_that_is_older_than_its_heartbeat_knows_it(start: Start, store_u
     assert start(far=app).store.place.check(app.clock.now()).until == started + timedelta(hours=48)
     app.clock.move(hours=48)
     assert app.store.place.check(app.clock.now()).until is None  # and not noticed a second time
+
+
+def test_a_heartbeat_does_not_cover_up_an_older_database(start: Start, store_url: str) -> None:
+    """It was put back under running workers, and the next thing that one of them does is to note that it is at work."""
+    app = start()
+    app.store.place.check(app.clock.now())
+    app.store.place.beat(app.clock.now())
+    old = rows(store_url)["meta"]
+    app.clock.move(hours=5)
+    app.store.place.beat(app.clock.now())
+    with app.store.database.write() as connection:
+        for name, value in old:
+            connection.execute(sa.text("UPDATE meta SET value = :value WHERE name = :name"), {"name": name, "value": value})
+    app.clock.move(seconds=20)
+    app.store.place.beat(app.clock.now())
+    assert app.store.place.check(app.clock.now()).until is not None
 
 
 # Copies

@@ -154,3 +154,15 @@ def test_a_look_before_sending_that_fails_never_sends(error: RemoteError, failur
     if not parks:
         assert move.due_at is not None
         assert move.due_at - NOW >= timedelta(seconds=backoff(failures, PACE))
+
+
+def test_a_look_before_sending_at_a_server_that_is_away_rests_its_account() -> None:
+    """One tries it for all that wait, and no number of failures parks them: it says nothing about them."""
+    away = OutcomeUnknown("no answer")
+    away.down = True
+    move = after_blind_glance(99, away, NOW, PACE)
+    assert (move.state, move.down, move.alert) == (State.PLANNED, True, "")
+    broken = OutcomeUnknown("502", status=502)
+    broken.down = True
+    move = after_blind_glance(99, broken, NOW, PACE)
+    assert (move.state, move.down) == (State.PARKED, True)

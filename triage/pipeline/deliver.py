@@ -184,9 +184,11 @@ def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
         try:
             found = _find(parts, work)
             repeatable = parts.platform(work.via).repeatable() if is_reply else True
-        except RemoteError as error:
-            role = "source" if is_reply else "tracker"
-            failed(parts, role, work.via, error)
+        except Exception as error:
+            if not isinstance(error, RemoteError):
+                log.exception("a connector failed", action=action_id, via=work.via)
+                error = OutcomeUnknown(f"{work.via}: {type(error).__name__}: {remote.redact(str(error))}")
+            failed(parts, "source" if is_reply else "tracker", work.via, error)
             again = now + timedelta(seconds=parts.config.delivery.settle)
             parts.store.outbox.postpone(action_id, State.DOUBT, again, look=(work.attempt, row["looks"]))
             continue

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import tarfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -98,6 +99,8 @@ def write(database: Database, file: Path, now: datetime, *, model: Path | None, 
 
     `UserError` when the file is there already (but for `force`) or can't be written; a file that was there is then as before.
     """
+    if database.path is not None and file.resolve().parent == database.path.resolve().parent and file.name.startswith(database.path.name):
+        raise UserError(f"{file} is the store itself, or a file that belongs to it; choose another name")
     if file.exists() and not force:
         raise UserError(f"{file} is there already; choose another name, or overwrite it with --force")
     fresh = file.with_name(f".{file.name}.{os.getpid()}.part")
@@ -366,7 +369,9 @@ def _make_room(connection: Connection, database: Database, *, force: bool) -> No
         if name in there and not force and connection.execute(sa.text(f"SELECT 1 FROM {name} LIMIT 1")).first():  # noqa: S608 - our own names
             raise StoreError("the store is not empty; restore into another one, or replace all that it holds with --force")
     old = sa.MetaData()
-    old.reflect(connection, only=there)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sa.exc.SAWarning)  # of an index that it can't describe; it goes with its table
+        old.reflect(connection, only=there)
     old.drop_all(connection)
 
 

@@ -115,16 +115,22 @@ class Place:
 
     def check(self, now: datetime) -> Stand:
         """Look around: once a sweep, and before each batch that is sent. What it finds is written down and said once."""
+        beat = self._read_heartbeat()
         with self._database.read() as connection:
             version, known = self._version(connection), self._meta(connection)
             self._here = self._look_around(connection)
-        if not newer(version, HEAD) and ("home" not in known or self._was_restored(known, now)):
+        if not newer(version, HEAD) and ("home" not in known or _waits(known) or self._was_restored(known, now, beat)):
             with self._database.write() as connection:
                 known = self._meta(connection)
+                self._here = self._look_around(connection)  # another process may have settled it just now
                 if "home" not in known:
                     self._settle(connection, self._here)
-                if why := self._was_restored(known, now):
+                if why := self._was_restored(known, now, beat):
                     self.begin_in(connection, now, why)
+                    known = self._meta(connection)
+                if _waits(known):  # the first worker is here: from now on it is asked
+                    mode = json.loads(known["restore_mode"]) | {"waits": False, "until": (now + RESTORE_MODE).isoformat()}
+                    put(connection, "restore_mode", json.dumps(mode))
                 known = self._meta(connection)
         stand = self._stand(version, known, self._here, now)
         if stand.newer:
@@ -149,7 +155,7 @@ class Place:
 
     def _stand(self, version: str, known: Mapping[str, str], here: Mapping[str, str], now: datetime) -> Stand:
         mode = json.loads(known.get("restore_mode", "{}"))
-        until = datetime.fromisoformat(mode["until"]) if mode else None
+        until = (now + RESTORE_MODE if mode.get("waits") else datetime.fromisoformat(mode["until"])) if mode else None
         is_on = until is not None and now < until
         return Stand(
             secret=bytes.fromhex(known.get("install_secret", "")),
@@ -222,7 +228,7 @@ class Place:
     # Restore mode
 
     def begin_restore(self, now: datetime, why: str) -> datetime:
-        """Ask the far side before anything is sent, for 48 hours from now. Returns the end."""
+        """Ask the far side before anything is sent, for 48 hours from a worker's first sweep. Returns the end, were that now."""
         with self._database.write() as connection:
             return self.begin_in(connection, now, why)
 
@@ -233,23 +239,24 @@ class Place:
         beats = connection.execute(sa.select(meta.c.value).where(meta.c.name.like("heartbeat/%"))).scalars()
         known = [datetime.fromisoformat(beat) for beat in beats] + ([last] if last else [])
         before = json.loads(self._meta(connection).get("restore_mode", "{}"))
-        if before and now < datetime.fromisoformat(before["until"]):
+        if before and (before.get("waits") or now < datetime.fromisoformat(before["until"])):
             known.append(datetime.fromisoformat(before["since"]))
             since = min(known)
         else:
             since = max(known, default=now)
-        put(connection, "restore_mode", json.dumps({"since": since.isoformat(), "until": until.isoformat(), "why": why}))
+        # It may lie for days before a worker runs: until then no time passes.
+        put(connection, "restore_mode", json.dumps({"since": since.isoformat(), "until": until.isoformat(), "why": why, "waits": True}))
         beat = self._read_heartbeat()
         if beat is not None:  # it has been noticed
             put(connection, f"heartbeat/{beat['folder']}", beat["at"])
-        add_audit(connection, now, "triage", "restore mode begins", detail=f"{why}. Until {until:%Y-%m-%d %H:%M} UTC")
+        add_audit(connection, now, "triage", "restore mode begins", detail=f"{why}. For 48 hours from a worker's first sweep")
         return until
 
     def end_restore(self, now: datetime) -> int:
         """Note the end of restore mode in the trail, once. Returns how many ended."""
         with self._database.read() as connection:
             found = self._meta(connection).get("restore_mode")
-        if found is None or now < datetime.fromisoformat(json.loads(found)["until"]):
+        if found is None or json.loads(found).get("waits") or now < datetime.fromisoformat(json.loads(found)["until"]):
             return 0
         with self._database.write() as connection:
             gone = connection.execute(sa.delete(meta).where(meta.c.name == "restore_mode", meta.c.value == found)).rowcount
@@ -263,9 +270,12 @@ class Place:
         """Note that a worker is at work: in the store, and only then in the state folder."""
         if self._heartbeat is None:
             return
+        old = self._read_heartbeat()  # before the store's own word, which another worker of this folder may raise meanwhile
         with self._database.write() as connection:
-            store = self._meta(connection)["store_id"]
-            old = self._read_heartbeat()
+            known = self._meta(connection)
+            if why := self._was_restored(known, now, old):  # put back since the last check: this beat would cover it up
+                self.begin_in(connection, now, why)
+            store = known["store_id"]
             folder = old["folder"] if old is not None and old["store"] == store else secrets.token_hex(8)
             name, at = f"heartbeat/{folder}", now.isoformat()
             connection.execute(insert(connection, meta).values(name=name, value=at).on_conflict_do_nothing())
@@ -290,8 +300,7 @@ class Place:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def _was_restored(self, known: Mapping[str, str], now: datetime) -> str:
-        beat = self._read_heartbeat()
+    def _was_restored(self, known: Mapping[str, str], now: datetime, beat: Mapping[str, str] | None) -> str:
         if beat is None or beat["store"] != known.get("store_id"):
             return ""
         told = known.get(f"heartbeat/{beat['folder']}")
@@ -302,6 +311,11 @@ def put(connection: Connection, name: str, value: str) -> None:
     """Write one value that belongs to the installation."""
     statement = insert(connection, meta).values(name=name, value=value)
     connection.execute(statement.on_conflict_do_update(index_elements=[meta.c.name], set_={"value": value}))
+
+
+def _waits(known: Mapping[str, str]) -> bool:
+    """Whether restore mode is on, and no worker has been at work in it."""
+    return bool(json.loads(known.get("restore_mode", "{}")).get("waits"))
 
 
 def _machine() -> str:
