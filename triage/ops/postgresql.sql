@@ -17,7 +17,8 @@ ALTER DATABASE triage SET idle_session_timeout = 0;
 ALTER DATABASE triage SET lock_timeout = '30s';
 ALTER DATABASE triage SET statement_timeout = '5min';
 
--- A worker whose machine is gone counts as alive until the server notices: within two minutes, not within two hours.
+-- A client whose machine is gone holds what it holds until the server notices: within two minutes, not within two hours. Workers ask
+-- for 30 seconds by themselves.
 ALTER DATABASE triage SET tcp_keepalives_idle = '60s';
 ALTER DATABASE triage SET tcp_keepalives_interval = '10s';
 ALTER DATABASE triage SET tcp_keepalives_count = 6;
