@@ -135,7 +135,7 @@ def broken_pages(ground: Ground) -> None:
 
 
 CASES = (
-    Case("burst-1000", 7, "A burst of 1,000 mentions between two polls", a_thousand, stores=("sqlite",), long=0),
+    Case("burst-1000", 7, "A burst of 1,000 mentions between two polls", a_thousand, stores=("sqlite",), long=1),
     Case("burst-5000", 7, "A burst of 5,000 mentions between two polls", five_thousand, short=0, long=3),
     Case("late-ids", 7, "Low ids that appear late", late),
     Case("server-habits", 7, "Old and new Mastodon, ULIDs, an inclusive `min_id`, late ids, wrong-typed fields", habits, short=3, long=24),

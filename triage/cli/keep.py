@@ -111,7 +111,7 @@ def adopt(yes: bool, by: str | None) -> None:
 @click.command()
 @by
 def rotate(by: str | None) -> None:
-    """Make a new install secret, from which markers are derived. What was sent keeps its marker; workers may run."""
+    """Make a new install secret, from which markers are derived. What was sent keeps its marker; workers of this version may run."""
     with opened() as app:
         count = app.store.outbox.rotate(app.clock.now(), person(by))
     click.echo(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from triage.cli.common import ago, as_json, opened, print_json, safe, span
+
+if TYPE_CHECKING:
+    from triage.store.place import Stand
 
 
 @click.command()
@@ -21,10 +24,7 @@ def status(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    if stand.copied:
-        click.echo(f"copy      nothing is sent: {stand.copied}. When the original is off: triage adopt")
-    if stand.until is not None:
-        click.echo(f"restored  until {stand.until:%Y-%m-%d %H:%M} UTC the far side is asked before anything is sent")
+    _print_stand(stand)
     mentions = found["mentions"]
     labels = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(mentions["labels"].items())) or "none judged yet"
     click.echo(f"mode      {found['mode']}" + ("  (shows what would be done, sends nothing)" if found["mode"] == "observe" else ""))
@@ -67,10 +67,12 @@ def queue(as_json: bool, quarantined: bool, limit: int) -> None:
     """Open human tasks, urgent first, then oldest first; and actions that wait for a decision."""
     with opened() as app:
         found = app.store.views.quarantined(limit) if quarantined else app.store.views.queue()
+        stand = app.store.place.stand(app.clock.now())
     total, found = len(found), found[:limit]
     if as_json:
         print_json(found)
         return
+    _print_stand(stand)
     if not found:
         click.echo("nothing is quarantined" if quarantined else "nothing waits for a person")
         return
@@ -142,3 +144,11 @@ def show(mention: str, as_json: bool) -> None:
     click.echo("  what happened:")
     for event in found["events"]:
         click.echo(f"    {event['at']:%m-%d %H:%M:%S}  {safe(event['who']):<16} {event['what']}: {safe(event['detail'])}".rstrip(": "))
+
+
+def _print_stand(stand: Stand) -> None:
+    """What keeps things from being sent as ever."""
+    if stand.copied:
+        click.echo(f"copy      nothing is sent: {stand.copied}. When the original is off: triage adopt")
+    if stand.until is not None:
+        click.echo(f"restored  until {stand.until:%Y-%m-%d %H:%M} UTC the far side is asked before anything is sent")

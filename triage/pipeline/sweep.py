@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event
@@ -43,10 +42,7 @@ def due(parts: Parts) -> Due:
     if stand.newer:
         return Due()
     parts.store.outbox.orphans(parts.clock.now())
-    todo = parts.store.inbox.due(parts.clock.now(), limit=LIMIT)
-    if stand.copied:
-        todo = replace(todo, actions=tuple((id_, via) for id_, via in todo.actions if via in parts.notifiers))
-    return todo
+    return parts.store.inbox.due(parts.clock.now(), limit=LIMIT, only=parts.notifiers if stand.copied else None)
 
 
 def lanes(parts: Parts, todo: Due) -> dict[str, Job]:

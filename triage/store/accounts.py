@@ -291,11 +291,15 @@ class Accounts:
                 values = {"paused_until": None, "paused_why": "", "refusals": 0, "probe_at": now}
                 connection.execute(sa.update(accounts).where(accounts.c.name == row["name"]).values(values))
                 until = max((moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None), default=now)
-                mine = sa.update(actions).where(actions.c.via == row["name"])
-                connection.execute(mine.where(actions.c.state == str(State.PLANNED), actions.c.due_at <= until).values(due_at=now))
+                planned = sa.and_(actions.c.state == str(State.PLANNED), actions.c.due_at <= until)
                 # A look that the pause put off. One that waits for its own time keeps it: an early look proves nothing.
                 put_off = actions.c.due_at.in_([moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None])
-                connection.execute(mine.where(actions.c.state == str(State.DOUBT), put_off).values(due_at=now))
+                looks = sa.and_(actions.c.state == str(State.DOUBT), put_off)
+                waiting = sa.select(actions.c.id).where(actions.c.via == row["name"], sa.or_(planned, looks)).order_by(actions.c.id)
+                # What a worker holds it works on: to wait for it here, two could wait for each other.
+                ids = list(connection.execute(waiting.with_for_update(skip_locked=True)).scalars())
+                if ids:
+                    connection.execute(sa.update(actions).where(batch.among(connection, actions.c.id, ids)).values(due_at=now))
 
     def raise_alert(self, now: datetime, name: str, subject: str, severity: str, summary: str) -> None:
         """Tell the people on call, once while it lasts."""

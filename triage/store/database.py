@@ -213,7 +213,8 @@ def _explain(error: DBAPIError, database: Database) -> str | None:
     if "readonly" in low or "read-only" in low:
         return f"{where} can't be written; check its owner and rights"
     if "not a database" in low or "malformed" in low:
-        return f"{where} is no SQLite database, or is damaged; restore a backup or set `store` to another file"
+        mend = "move it aside with all that begins with its name and restore a backup, or set `store` to another file"
+        return f"{where} is no SQLite database, or is damaged; {mend}"
     if "unable to open" in low:
         return f"{where} can't be opened; check that its folder exists and can be written"
     if isinstance(error, OperationalError) or error.connection_invalidated:

@@ -402,8 +402,8 @@ class Inbox:
 
     # What the post did later
 
-    def due(self, now: datetime, *, limit: int) -> Due:
-        """What there is to do now, ids only."""
+    def due(self, now: datetime, *, limit: int, only: Sequence[str] | None = None) -> Due:
+        """What there is to do now, ids only; with `only`, no sends but by these."""
         ours = sa.and_(accounts.c.role == "source", _free(now))
         machine = sa.and_(actions.c.due_at <= now, actions.c.via != HUMAN)
         with self._database.read() as connection:
@@ -413,6 +413,8 @@ class Inbox:
 
             def pairs(state: State) -> tuple[tuple[int, str], ...]:
                 statement = sa.select(actions.c.id, actions.c.via).where(machine, actions.c.state == str(state))
+                if only is not None and state is State.PLANNED:
+                    statement = statement.where(actions.c.via.in_(only))
                 return tuple((id_, via) for id_, via in connection.execute(statement.order_by(actions.c.due_at, actions.c.id).limit(limit)))
 
             return Due(
