@@ -59,7 +59,7 @@ def test_each_measurement_prints_its_rows(name: str) -> None:
     command = [sys.executable, "-m", "tests.bench", "--quick", "--only", name]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    head, _, *rows = ran.stdout.partition("\n\n")[2].splitlines()
+    head, _, *rows = ran.stdout.rstrip().rpartition("\n\n")[2].splitlines()
     assert head.split() == ["what", "figure", "beside", "ratio", "bar", "met"]
     assert [row.partition("  ")[0] for row in rows] == ROWS[name]
     figures = [row[head.index("figure") :].split()[0] for row in rows]
