@@ -158,7 +158,7 @@ def _edge(row: Mapping[str, Any]) -> str:
             return "n"
         case (("parked" | "rejected" | "observed"), "cancelled"):
             return "p" if by_person else "l"
-        case ("cancelled", "planned") | ("done", "planned"):
+        case ("cancelled", "planned" | "doubt") | ("done", "planned"):
             return "again"  # planned again by a later verdict; an alert that is told again
         case _:
             return f"none: {kind} {old} -> {new}"
