@@ -16,7 +16,7 @@ from typing import Any
 from requirements.lock import HERE
 
 SECONDS = 300
-NEXT = "run `make audit` again where https://pypi.org can be reached; until then nothing is known"
+NEXT = "run `make audit` again where the package index can be reached; until then nothing is known"
 
 
 def verdict(code: int, out: str, err: str) -> tuple[int, list[str]]:
