@@ -255,7 +255,7 @@ def test_the_audit_passes_only_what_was_looked_up(answer: list[object], code: in
 
 def test_the_audit_says_that_it_could_not_ask() -> None:
     """With the last thing that pip-audit said, and no traceback."""
-    code, lines = audit.verdict(1, "", "Traceback …\nConnectionError: Failed to resolve 'pypi.org'\n")
+    code, lines = audit.verdict(1, "", "Traceback …\nConnectionError: Failed to resolve 'index.example'\n")
     assert code == 2
-    assert lines[0] == "the vulnerability database could not be asked: ConnectionError: Failed to resolve 'pypi.org'"
+    assert lines[0] == "the vulnerability database could not be asked: ConnectionError: Failed to resolve 'index.example'"
     assert "make audit" in lines[1]
