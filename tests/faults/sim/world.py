@@ -340,7 +340,7 @@ class World:
             raise OperationalError("connection refused")
         copies = 1
         if bell == "mad":
-            copies = rng.choice((0, 1, 2, 5, 5))
+            copies = rng.choice((0, 1, 1, 2, 5))
         elif rng.random() < 0.2:
             copies = 0
         scheduler.seen[f"bell: {copies} copies"] += 1
