@@ -122,7 +122,7 @@ def measure(made: Service, count: int, rounds: int) -> Figures:
         timed("triage status", lambda: store.views.status(now()))
         timed("metrics", lambda: take_snapshot(made))
         timed("reread_due of 400", lambda: store.inbox.reread_due(now() + timedelta(days=2), 400))
-        timed(f"tickets_changed of {TICKETS}", partial(store.outbox.tickets_changed, "tickets", _read_back(tickets, turn), now()))
+        timed(f"tickets_changed of {TICKETS}", partial(store.tickets.changed, "tickets", _read_back(tickets, turn), now()))
         timed("triage show by link", partial(_show, made, link_of(count // 3 + turn)))
         timed("relabel", partial(judge.relabel, made, count // 2 + turn, "praise", "robin"))
     for _ in range(rounds + 1):

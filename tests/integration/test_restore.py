@@ -428,8 +428,8 @@ def test_a_rotated_secret_loses_nothing(start: Start) -> None:
     with app.store.database.write() as connection:
         connection.execute(sa.text("UPDATE actions SET marker = NULL"))  # as a worker of the version before left it
     old = app.store.place.stand(app.clock.now()).secret
-    assert app.store.outbox.rotate(app.clock.now(), "ana") == 1
-    assert app.store.outbox.rotate(app.clock.now(), "ana") == 0
+    assert app.store.markers.rotate(app.clock.now(), "ana") == 1
+    assert app.store.markers.rotate(app.clock.now(), "ana") == 0
     assert other.store.place.stand(app.clock.now()).secret != old
     for _ in range(3):
         app.pass_(minutes=11)
@@ -447,7 +447,7 @@ def test_no_rotation_while_the_old_markers_are_looked_for(start: Start) -> None:
     app = start()
     app.store.place.begin_restore(app.clock.now(), "a test")
     with pytest.raises(StoreError, match="restore mode is on until"):
-        app.store.outbox.rotate(app.clock.now(), "ana")
+        app.store.markers.rotate(app.clock.now(), "ana")
 
 
 # Backups

@@ -113,7 +113,7 @@ def adopt(yes: bool, by: str | None) -> None:
 def rotate(by: str | None) -> None:
     """Make a new install secret, from which markers are derived. What was sent keeps its marker; workers of this version may run."""
     with opened() as app:
-        count = app.store.outbox.rotate(app.clock.now(), person(by))
+        count = app.store.markers.rotate(app.clock.now(), person(by))
     click.echo(
         f"markers are made with a new secret from now on; {count} old ones were written down. Make a backup: older ones lack the secret"
     )

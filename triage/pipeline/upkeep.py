@@ -27,7 +27,7 @@ def read_tickets(parts: Parts) -> int:
         well = False
         if parts.store.accounts.leave(name, Purpose.REREAD, now).go:
             with talk(parts, "tracker", name):
-                changed += parts.store.outbox.tickets_changed(name, list(parts.tracker(name).changed(last)), now)
+                changed += parts.store.tickets.changed(name, list(parts.tracker(name).changed(last)), now)
                 well = True
         if not well:
             parts.store.accounts.unturn(f"tickets_read/{name}", last)  # so that the next reading goes as far back

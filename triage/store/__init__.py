@@ -1,7 +1,8 @@
 """The only place that knows SQL: dataclasses in and out, one transaction a method.
 
 `Store` holds five rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
-that we talk to, and the alerts), the desk (what people do) and the views (what they look at).
+that we talk to, and the alerts), the desk (what people do) and the views (what they look at). Beside them stand the place (where
+the store is and belongs), the markers and the tickets.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from triage.store.accounts import Accounts
 from triage.store.database import Database
 from triage.store.desk import Desk
 from triage.store.inbox import Inbox
+from triage.store.markers import Markers
 from triage.store.outbox import Outbox
 from triage.store.owners import Owners
 from triage.store.place import Place
+from triage.store.tickets import Tickets
 from triage.store.totals import keep
 from triage.store.views import Views
 
@@ -46,6 +49,8 @@ class Store:
         self.accounts = Accounts(self.database, site=site, notifiers=notifiers, observe=observe, pace=pace, drain=drain)
         self.outbox = Outbox(self.database, self.owners, self.accounts, self.place, observe=observe, brake=brake or {})
         self.place.furnish()
+        self.markers = Markers(self.database, self.place)
+        self.tickets = Tickets(self.database)
         self.desk = Desk(self.database, site=site)
         self.views = Views(self.database)
 

@@ -5,10 +5,7 @@ Every change of state is one `UPDATE … WHERE id=? AND state=? AND attempt=?`, 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,18 +17,18 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from triage.budget import Purpose
 from triage.delivery import Move
-from triage.errors import StoreError, UserError
+from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Receipt, State, Ticket, Work
-from triage.store import batch, rows
+from triage.store import rows
 from triage.store.accounts import Accounts
 from triage.store.database import Database
+from triage.store.markers import MARKED, marker_of
 from triage.store.moves import add_audit, cancel, withdraw_ticket
 from triage.store.owners import Owners
-from triage.store.place import Place, Stand, put
-from triage.store.schema import accounts, actions, alerts, attempts, mentions, meta, problems, revisions, sightings, verdicts
+from triage.store.place import Place, Stand
+from triage.store.schema import accounts, actions, alerts, attempts, mentions, problems, revisions, sightings, verdicts
 
 JUDGE_FIRST = timedelta(seconds=3)
-MARKED = (ActionKind.TICKET, ActionKind.COMMENT)
 ONCE = (*MARKED, ActionKind.REPLY)  # what must not be sent twice; an alert may be
 
 
@@ -131,7 +128,7 @@ class Outbox:
             stand = self._place.stand_in(connection, now)
             # A store that was restored may have sent it before it was planned (again): as early as the backup is old.
             earliest = row["first_intent_at"] or min(row["created_at"], stand.since or now)
-            return self._work(connection, {**row, "intent_at": now, "first_intent_at": earliest}, self._marker(row, stand)), row["looks"]
+            return self._work(connection, {**row, "intent_at": now, "first_intent_at": earliest}, marker_of(row, stand)), row["looks"]
 
     def settle(self, work: Work, move: Move, now: datetime, *, looks: int, seen: Sequence[str] = ()) -> bool:
         """Write down what a look before sending told, if the action has not moved on. `seen` are ids that a person is shown."""
@@ -197,7 +194,7 @@ class Outbox:
         if not leave.go:
             self._accounts.wait_in(connection, action_id, row["via"], row["kind"], leave)
             return None
-        marker = self._marker(row, stand)
+        marker = marker_of(row, stand)
         changed = connection.execute(
             sa.update(actions)
             .where(actions.c.id == action_id, actions.c.state == str(State.PLANNED), actions.c.attempt == row["attempt"])
@@ -519,7 +516,7 @@ class Outbox:
             if connection.execute(sa.update(actions).where(due).values(due_at=now + timedelta(seconds=seconds))).rowcount != 1:
                 return None
             row = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().one()
-            return self._work(connection, row, self._marker(row, self._place.stand_in(connection, now))), row
+            return self._work(connection, row, marker_of(row, self._place.stand_in(connection, now))), row
 
     def postpone(self, action_id: int, state: State, due_at: datetime, *, look: tuple[int, int] | None = None) -> None:
         """It could not be worked on (or looked at) now, through no fault of its own.
@@ -532,58 +529,6 @@ class Outbox:
                 statement = statement.where(actions.c.attempt == look[0], actions.c.looks == look[1])
             connection.execute(statement.values(due_at=due_at))
 
-    # Markers
-
-    def _marker(self, row: Mapping[Any, Any], stand: Stand) -> str:
-        """What the far side carries for this action: what it carried when it was first sent, whatever the secret is now."""
-        return row["marker"] or marker(stand.secret, row["key"])
-
-    def rotate(self, now: datetime, by: str) -> int:
-        """Make a new install secret. What was sent keeps its marker; returns for how many it had to be written down.
-
-        The old secret stays in the store, as `install_secret/<number>`. `StoreError` in restore mode: what was sent and
-        forgotten can only be found with the secret of that time.
-        """
-        with self._database.write() as connection:
-            stand = self._place.stand_in(connection, now)
-            if stand.until is not None:
-                raise StoreError(
-                    f"restore mode is on until {stand.until:%Y-%m-%d %H:%M} UTC and looks for the old markers; rotate after that"
-                )
-            sent = sa.select(actions.c.id, actions.c.key).where(
-                actions.c.kind.in_(MARKED), actions.c.first_intent_at.is_not(None), actions.c.marker.is_(None)
-            )
-            bare = [{"id": row.id, "marker": marker(stand.secret, row.key)} for row in connection.execute(sent.with_for_update())]
-            batch.change(connection, actions, bare)
-            old = connection.scalar(sa.select(sa.func.count()).where(meta.c.name.like("install_secret/%"))) or 0
-            put(connection, f"install_secret/{old + 1}", stand.secret.hex())
-            put(connection, "install_secret", secrets.token_hex(32))
-            add_audit(connection, now, by, "rotated the install secret", detail=f"{len(bare)} markers written down")
-        return len(bare)
-
-    # Tickets as the tracker shows them
-
-    def tickets_changed(self, tracker: str, changed: Iterable[Ticket], now: datetime) -> int:
-        """Read statuses, resolutions and fix versions back; returns how many differ from what we knew."""
-        count = 0
-        with self._database.write() as connection:
-            for ticket in sorted(changed, key=lambda ticket: ticket.id):  # every transaction takes rows in one order
-                # A person who said "it exists" gave its key; from now on we know its id too.
-                same = problems.c.ticket_id.in_([ticket.id, ticket.key])
-                known = connection.execute(sa.select(problems.c.id, problems.c.ticket).where(problems.c.tracker == tracker, same)).first()
-                data = rows.of_ticket(ticket)
-                if known is None or known.ticket == data:
-                    continue
-                connection.execute(sa.update(problems).where(problems.c.id == known.id).values(ticket_id=ticket.id, ticket=data))
-                filed = sa.select(actions.c.id, actions.c.mention_id).where(
-                    actions.c.problem_id == known.id, actions.c.kind == str(ActionKind.TICKET)
-                )
-                for action_id, mention_id in connection.execute(filed).all():
-                    words = f"{ticket.key} is {ticket.status or 'changed'}" + (f", {ticket.resolution}" if ticket.resolution else "")
-                    add_audit(connection, now, tracker, "ticket changed", mention_id=mention_id, action_id=action_id, detail=words)
-                count += 1
-        return count
-
     def row(self, action_id: int) -> RowMapping:
         """One action, whole; `UserError` when there is none."""
         with self._database.read() as connection:
@@ -591,11 +536,6 @@ class Outbox:
         if row is None:
             raise UserError(f"there is no action {action_id}; triage queue and triage show list them")
         return row
-
-
-def marker(secret: bytes, key: str) -> str:
-    """The marker of a key: nobody without the install's secret can make one up."""
-    return hmac.new(secret, key.encode(), hashlib.sha256).hexdigest()[:20]
 
 
 def looks_first(kind: str, attempt: int, stand: Stand) -> bool:

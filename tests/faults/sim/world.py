@@ -25,7 +25,7 @@ from triage.config import Config
 from triage.errors import RemoteError, UserError
 from triage.mention import Label, Mention, Verdict, Visibility
 from triage.pipeline import intake, judge, people, sweep
-from triage.store.outbox import marker
+from triage.store.markers import marker
 
 CONFIG = """
 mode: {mode}
