@@ -14,7 +14,7 @@ from triage.store import rows
 from triage.store.board import Claimed
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, cancel, close_alert, close_task, open_task
-from triage.store.schema import LINK, actions, alerts, mentions, problems, verdicts
+from triage.store.schema import Link, actions, alerts, mentions, problems, verdicts
 
 
 class Desk:
@@ -85,7 +85,7 @@ class Desk:
             else:
                 found = connection.scalar(sa.select(mentions.c.id).where(mentions.c.uri == name))
                 if found is None and "://" in name:
-                    link: sa.ColumnElement[str] = sa.literal_column(LINK[connection.dialect.name], sa.Text)
+                    link = Link()
                     found = connection.scalar(sa.select(mentions.c.id).where(link == name).limit(1))
         if found is None:
             raise UserError(f"there is no mention {name!r}; give its number or its link as triage queue and triage export show them")

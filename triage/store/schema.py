@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator
 
 _DIGITS = len("2026-05-01 12:00:00.000000")
@@ -140,8 +141,21 @@ sa.Index("ix_mentions_created_at", mentions.c.created_at)
 # A mention's link, spelt as its index spells it: neither database takes an expression's index for another spelling.
 # PostgreSQL's is a hash, since a B-tree refuses the row of a link that is longer than 2,700 bytes.
 LINK = {"sqlite": "json_extract(data, '$.url')", "postgresql": "(data ->> 'url')"}
-sa.Index("ix_mentions_link", sa.text(LINK["sqlite"]), _table=mentions).ddl_if(dialect="sqlite")
-sa.Index("ix_mentions_link", sa.text(LINK["postgresql"]), _table=mentions, postgresql_using="hash").ddl_if(dialect="postgresql")
+
+
+class Link(sa.ColumnElement[str]):
+    """The link of a mention, as an expression in the words of the database at hand."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+@compiles(Link)
+def _spelt(_element: Link, compiler: Any, **_: Any) -> str:
+    return LINK[compiler.dialect.name]
+
+
+sa.Index("ix_mentions_link", Link(), _table=mentions, postgresql_using="hash")
 
 # Under which id each of our sources saw a mention. The first one answers it.
 sightings = sa.Table(
