@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,17 +59,18 @@ logging.Logger.setLevel = lambda self, level: None
 
 
 class _Parrot(BaseHTTPRequestHandler):
-    """Refuses everything, in a different way each time, and repeats what it was sent."""
+    """Refuses each caller in all ways in turn, and repeats what it was sent. A refused token comes last: it makes callers rest."""
 
-    statuses = (401, 403, 500, 404, 302, 503, 422, 400)
+    statuses = (500, 404, 302, 503, 422, 400, 403, 401)
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         said = self.rfile.read(length).decode("utf-8", "replace")
         sent = dict(self.headers.items())
         words = "; ".join(f"{name}: {value}" for name, value in sent.items())
-        count = self.server.count = getattr(self.server, "count", -1) + 1  # type: ignore[attr-defined]
-        status = self.statuses[count % len(self.statuses)]
+        given = self.server.given  # type: ignore[attr-defined]
+        status = self.statuses[len(given[sent.get("Authorization", "")]) % len(self.statuses)]
+        given[sent.get("Authorization", "")].append(status)
         body = json.dumps({"error": f"no to {words}", "errorMessages": [words, sent.get("Authorization", "")], "said": said}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -88,6 +90,7 @@ class _Parrot(BaseHTTPRequestHandler):
 def parrot() -> Iterator[ThreadingHTTPServer]:
     """The server that throws back what it is sent."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Parrot)
+    server.given = defaultdict(list)  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -157,7 +160,8 @@ def test_no_credential_comes_out(
             for number in range(6):
                 rig.mastodon.post("ann@else.example", f"Hello, number {number} is {'broken' if number % 2 else 'an alarm'}")
             assert eventually(lambda: len(rig.jira.tickets) >= 1 and len(rig.receiver.alerts) >= 1, 60.0), up.said[-3000:]
-            assert eventually(lambda: server.count > 12 and "parrot" in up.said, 60.0)  # type: ignore[attr-defined]
+            polled = server.given[f"Bearer {canaries.parrot}"]  # type: ignore[attr-defined]
+            assert eventually(lambda: {500, 404, 302, 503, 422, 400, 403} <= set(polled) and "parrot" in up.said, 60.0), polled
             pages = [rig.page(path).text for path in ("/metrics", "/healthz")]
             lines = "\n".join(rig.left())
             said = [
