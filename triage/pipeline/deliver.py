@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 FRESH = timedelta(seconds=30)  # a post that was read this recently is not read again before we act on it
 JUDGE_FIRST = timedelta(seconds=3)
+READ_AHEAD = 8  # actions; of what another worker has begun meanwhile each costs a claim in vain
 LOOK_SECONDS = 120.0  # longer than any look takes; then somebody else may look
 
 
@@ -40,7 +41,7 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
     stand = parts.store.place.check(parts.clock.now())
     if stand.newer:
         return sent
-    for pending in parts.store.outbox.pending(ids):
+    for pending in _pending(parts, ids):
         if stand.copied and pending.kind is not ActionKind.ALERT:
             continue
         if pending.via not in known:
@@ -69,6 +70,12 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
             say = log.warning if parts.store.accounts.is_news(work.via) else log.debug  # of an outage each probe would say it again
             say("not delivered", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
     return sent
+
+
+def _pending(parts: Parts, ids: Sequence[int]) -> Iterator[Pending]:
+    """These actions in order, read a few at a time: with several workers the others take some while we send."""
+    for start in range(0, len(ids), READ_AHEAD):
+        yield from parts.store.outbox.pending(ids[start : start + READ_AHEAD])
 
 
 def _claim(parts: Parts, pending: Pending, looked: Work | None = None) -> Work | None:
