@@ -68,6 +68,7 @@ def test_an_installed_wheel_needs_no_checkout(new_rig: Callable[..., Rig], tmp_p
         "triage/_models/default/card.json",
         "triage/store/migrations/versions/v0001_first.py",
         "triage/store/migrations/versions/v0002_restore.py",
+        "triage/store/migrations/versions/v0003_judgement.py",
         "triage/sandbox/world/posts.jsonl",
         "triage/ops/alerts.yml",
     } <= names

@@ -350,3 +350,67 @@ owners = sa.Table(
     sa.Column("started_at", Utc, nullable=False),
     sa.Column("seen_at", Utc, nullable=False),
 )
+
+# Classifiers that were trained here, whole, so that every worker and every backup has them. At most one is active; the one that
+# ships acts while none is. `state`: candidate, shadow, active, retired, refused. `gate` is the table by which it was let in or not.
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("card", sa.JSON, nullable=False),
+    sa.Column("files", sa.LargeBinary, nullable=False),  # a zip of the model's folder
+    sa.Column("gate", sa.JSON),
+    sa.Column("compared", sa.Integer, nullable=False, server_default="0"),  # mentions that it judged in the shadow
+    sa.Column("made_at", Utc, nullable=False),
+    sa.Column("made_by", sa.Text, nullable=False),
+    sa.Column("changed_at", Utc, nullable=False),
+    sa.Column("changed_by", sa.Text, nullable=False),
+)
+for _state in ("active", "shadow"):
+    _is = sa.text(f"state = '{_state}'")
+    sa.Index(f"uq_models_{_state}", models.c.state, unique=True, sqlite_where=_is, postgresql_where=_is)
+
+# What a challenger in the shadow would have said, where it is something else than what was said.
+disagreements = sa.Table(
+    "disagreements",
+    metadata,
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("mention_id", Id, sa.ForeignKey("mentions.id"), primary_key=True),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("confidence", sa.Float, nullable=False),
+    sa.Column("sure", sa.Boolean, nullable=False),
+    sa.Column("at", Utc, nullable=False),
+)
+
+# The blind audit: verdicts drawn by lot, shown to a person without their label. `answer` is what the person said.
+samples = sa.Table(
+    "samples",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("mention_id", Id, sa.ForeignKey("mentions.id"), nullable=False),
+    sa.Column("verdict_id", Id, sa.ForeignKey("verdicts.id"), nullable=False, unique=True),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("alone", sa.Boolean, nullable=False),  # whether a machine acted on the verdict without asking anybody
+    sa.Column("share", sa.Float, nullable=False),  # the chance with which it was drawn
+    sa.Column("drawn_at", Utc, nullable=False),
+    sa.Column("answer", sa.Text),
+    sa.Column("answered_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("answered_at", Utc),
+)
+sa.Index("ix_samples_mention_id", samples.c.mention_id)
+sa.Index("ix_samples_rule", samples.c.rule, samples.c.answered_at)
+sa.Index("ix_samples_open", samples.c.id, sqlite_where=samples.c.answer.is_(None), postgresql_where=samples.c.answer.is_(None))
+
+# Rules that earn their autonomy: whether one has it now, for which wording of the rule, and why.
+autonomy = sa.Table(
+    "autonomy",
+    metadata,
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("earned", sa.Boolean, nullable=False),
+    sa.Column("changed_at", Utc, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+)
