@@ -251,6 +251,7 @@ _RULES = (
 
 _WORD = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+(?:['-][^\W_]+)*|[!?;\n]|[.,:](?=\s|$)")
 _GLUED = re.compile(r"(?:[cdjlmnst]|qu)'(?=\w{2})")  # l'app, d'un, n'est: French; "don't" and "it's" don't begin so
+_REMEMBERED = 50_000  # words and runs; then the memory starts anew
 _SENTENCE_END = 50  # words that a full stop counts for: no rule reaches across
 
 
@@ -267,17 +268,33 @@ def _index() -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[tuple[str, str
             else:
                 exact[run] = (*exact.get(run, ()), group)
             first, length = run.split(" ")[0], run.count(" ") + 1
-            longest[first] = max(length, longest.get(first, 1))
+            if length > 1:
+                longest[first] = max(length, longest.get(first, 2))
     return exact, stems, longest
 
 
 _EXACT, _STEMS, _LONGEST = _index()
 
 
+class _Known(dict[str, tuple[str, ...]]):
+    """A word, or a run of words, to its groups; what was looked up once is remembered."""
+
+    def __missing__(self, run: str) -> tuple[str, ...]:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        length = run.count(" ")
+        stems = tuple(group for stem, group in _STEMS.get(run[:3], ()) if stem.count(" ") == length and run.startswith(stem))
+        found = self[run] = (*_EXACT.get(run, ()), *stems)
+        return found
+
+
+_KNOWN = _Known()
+
+
 def signals(text: str) -> frozenset[str]:
     """The signals of a text, a subset of `SIGNALS`. Takes some tens of microseconds for a short post."""
     places = _places(text[:_LOOKED_AT])
-    return frozenset(rule.signal for rule in _RULES if _holds(rule, places))
+    return frozenset(rule.signal for rule in _RULES if all(map(places.__contains__, rule.near)) and _holds(rule, places))
 
 
 def _places(text: str) -> dict[str, list[int]]:
@@ -293,25 +310,22 @@ def _places(text: str) -> dict[str, list[int]]:
             words.append(_GLUED.sub("", word, count=1) if "'" in word and _GLUED.match(word) else word)
             numbers.append(number)
     found: dict[str, list[int]] = {}
+    known = _KNOWN
     for start, first in enumerate(words):
-        run, place = first, numbers[start]
-        for length in range(1, _LONGEST.get(first, 1) + 1):
-            if length > 1:
-                end = start + length - 1
-                if end >= len(words) or numbers[end] != place + length - 1:
+        for group in known[first]:
+            found.setdefault(group, []).append(numbers[start])
+        if first in _LONGEST:
+            run, place = first, numbers[start]
+            for end in range(start + 1, min(start + _LONGEST[first], len(words))):
+                if numbers[end] != place + end - start:
                     break
                 run = f"{run} {words[end]}"
-            for group in _EXACT.get(run, ()):
-                found.setdefault(group, []).append(place)
-            for stem, group in _STEMS.get(run[:3], ()):
-                if stem.count(" ") == length - 1 and run.startswith(stem):
+                for group in known[run]:
                     found.setdefault(group, []).append(place)
     return found
 
 
 def _holds(rule: _Rule, places: dict[str, list[int]]) -> bool:
-    if not all(group in places for group in rule.near):
-        return False
     against = sorted(place for group in rule.unless for place in places.get(group, ()))
     for first, last in _near([places[group] for group in rule.near], rule.within):
         at = bisect_left(against, first - rule.before)

@@ -36,7 +36,7 @@ class LabelScore(_Part):
 
 
 class Scores(_Part):
-    """Measured by cross-validation: each post judged by a model that has seen no post of its topic.
+    """Measured by cross-validation: each post judged by a model that has seen no text of its kind.
 
     `ece` is the expected calibration error over 15 equal bins of confidence. `confusion` has a row for each true label and a
     column for each label given, in the card's order.
@@ -126,7 +126,7 @@ def describe(card: Card) -> str:
         "",
         "## How good it is",
         "",
-        f"Cross-validation in {scores.folds} parts; a post is judged by a model that has seen no post about the same product.",
+        f"Cross-validation in {scores.folds} parts; a post is judged by a model that has seen no text of its kind (forum, review, chat ...).",
         "",
         f"Macro-F1 **{scores.macro_f1:.3f}**, accuracy {scores.accuracy:.3f}, expected calibration error {scores.ece:.3f} (15 bins).",
         "",

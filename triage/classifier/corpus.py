@@ -19,6 +19,8 @@ from triage.errors import ModelError
 from triage.mention import Label
 
 LEAST_POSTS = 1_200
+CORRECTION = "correction"
+"""The kind of what people corrected."""
 FORMS = ("post", "reply", "issue", "chat", "review")
 FIELDS = ("id", "text", "label", "lang", "topic", "form")
 
@@ -32,7 +34,7 @@ _FINDINGS_OF_A_KIND = 10  # more are counted, not listed
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One labelled post. `topic` is what it is about: posts of one topic go to the same side of any split."""
+    """One labelled post. `topic` is what it is about: posts of one topic go to the same side of any split. `kind` is its file's name."""
 
     id: str
     text: str
@@ -40,6 +42,7 @@ class Post:
     lang: str
     topic: str
     form: str
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def read_corpus(folder: Path) -> Corpus:
         for number, line in enumerate(content.decode("utf-8", errors="replace").split("\n"), start=1):
             if not line.strip():
                 continue
-            post = _post(line)
+            post = _post(line, name.removesuffix(".jsonl"))
             if isinstance(post, Post):
                 posts.append(post)
             else:
@@ -92,7 +95,7 @@ def read_corpus(folder: Path) -> Corpus:
     return Corpus(tuple(posts), {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}, tuple(faults))
 
 
-def _post(line: str) -> Post | str:
+def _post(line: str, kind: str) -> Post | str:
     """The post of a line, or what is wrong with it."""
     try:
         row = json.loads(line)
@@ -112,7 +115,7 @@ def _post(line: str) -> Post | str:
         return f"the text is longer than {_LONGEST_TEXT} characters"
     if "\ufffd" in row["text"]:
         return "the text is no UTF-8"
-    return Post(**{**row, "label": Label(row["label"])})
+    return Post(**{**row, "label": Label(row["label"]), "kind": kind})
 
 
 def check_corpus(corpus: Corpus, *, least: int = LEAST_POSTS) -> list[str]:

@@ -36,7 +36,7 @@ def evaluate(folder: Path, data: Path | None = None) -> str:
 
 def _from_card(card: Card) -> Iterator[str]:
     scores = card.scores
-    yield f"{card.version}: {card.data.posts} posts, cross-validated in {scores.folds} parts by topic"
+    yield f"{card.version}: {card.data.posts} posts, cross-validated in {scores.folds} parts by kind of text"
     yield f"macro-F1 {scores.macro_f1:.3f}   accuracy {scores.accuracy:.3f}   calibration error {scores.ece:.3f}"
     yield ""
     yield f"{'label':<18} {'precision':>9} {'recall':>7} {'F1':>6} {'posts':>6}   sure from   sure, right"

@@ -1,7 +1,7 @@
 """The form of a text, apart from its topic: does it ask, complain, thank, tell, sell, show a stack trace?
 
-Pure Python without scikit-learn. `form` gives one number between 0 and 1 for each of `NAMES`. The word lists are in
-English, French, German and Spanish, with the commonest words of Portuguese, Italian and Dutch: they carry over to products
+Word lists and patterns; `triage.classifier.features.Form` makes a row of numbers between 0 and 1 of them, one for each of `NAMES`. The
+lists are in English, French, German and Spanish, with the commonest words of Portuguese, Italian and Dutch: they carry over to products
 and topics that the corpus has never seen.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 # Single words, in lower case, by what they do in a sentence. A word may do two things.
@@ -108,11 +109,6 @@ _WORDS = {
     """,
     "laughs": "lol lmao haha hahaha hehe rofl mdr jaja jajaja jeje ptdr kek",
 }
-_MEANS: dict[str, tuple[int, ...]] = {}
-for _number, _list in enumerate(_WORDS.values()):
-    for _word in set(_list.split()):
-        _MEANS[_word] = (*_MEANS.get(_word, ()), _number)
-
 # Runs of two or three words, one run a line or between commas.
 _PHRASES = {
     "cannot": """
@@ -173,8 +169,13 @@ _PHRASES = {
         con diferencia, que gusto
     """,
     "more": """
-        same here, me too, also seeing, also affected, also getting, moi aussi, pareil ici, ich auch, bei mir auch, a mí también,
-        igual aquí
+        same here, me too, also seeing, also affected, also getting, same problem, same issue, same error, same bug, same behaviour,
+        same behavior, same thing here, same with, same on, this too, this as well, still happening, still happens, still broken,
+        still there, still the same, still get, still getting, still see, still seeing, still reproducible, can reproduce, am having,
+        i'm having, hitting this, seeing this, having this, getting this, ran into, running into, run into, affects me, no luck,
+        no change, didn't help, doesn't help, did not help, moi aussi, pareil ici, même problème, même souci, même erreur, ich auch,
+        bei mir auch, gleiches problem, gleiche problem, selbe problem, gleicher fehler, a mí también, igual aquí, mismo problema,
+        mismo error
     """,
     "sarcasm": """
         great another, great now, oh great, oh good, oh joy, really helpful, thanks for nothing, love when, love it when, love how,
@@ -192,10 +193,21 @@ _PHRASES = {
         puedes usar, puedes, nosotros usamos, tienes que, hay que, nosotros
     """,
 }
-_RUNS: dict[str, tuple[int, ...]] = {}
-for _number, _list in enumerate(_PHRASES.values()):
-    for _run in {" ".join(run.split()) for run in _list.split(",")}:
-        _RUNS[_run] = (*_RUNS.get(_run, ()), _number)
+GROUPS: tuple[str, ...] = (*_WORDS, *(f"{name} (run)" for name in _PHRASES))
+"""The groups of words and of runs of words, in the order of `GRAMS`' numbers."""
+
+
+def _grams() -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    lists = [*(words.split() for words in _WORDS.values()), *(runs.split(",") for runs in _PHRASES.values())]
+    for number, grams in enumerate(lists):
+        for gram in {" ".join(gram.replace("-", " ").split()) for gram in grams}:
+            found[gram] = (*found.get(gram, ()), number)
+    return found
+
+
+GRAMS = _grams()
+"""Words, and runs of two or three words, to the numbers of their groups."""
 
 # Shapes that are no words: the characters that must be there before the pattern is tried, and the pattern.
 _SHAPES = {
@@ -247,59 +259,43 @@ _COUNTS = (
     "lower",
 )
 
-NAMES: tuple[str, ...] = (*_WORDS, *(f"{name} (run)" for name in _PHRASES), *_SHAPES, *_ALONE, *_LEADS, *_COUNTS)
-"""The features, in the order of `form`'s numbers."""
+NAMES: tuple[str, ...] = (*GROUPS, *_SHAPES, *_ALONE, *_LEADS, *_COUNTS)
+"""The features, in the order of a row's columns."""
 
-PERSON = re.compile(r"(?<![\w/])@[\w.-]+(?:@[\w.-]+)?")
-"""A name that a post addresses: nearly every mention of us holds ours, so it says nothing and is left out."""
+WORD_GROUPS = len(_WORDS)
+"""So many of `GROUPS` are of single words."""
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _CAPITALS = re.compile(r"\b[A-ZÄÖÜÉÈÑ]{4,}\b")
 
 
-def form(text: str) -> list[float]:
-    """One number between 0 and 1 for each of `NAMES`."""
-    if "@" in text:
-        text = PERSON.sub("", text).strip()
-    words = _WORD.findall(text.lower().replace("’", "'"))
-    hits = [0] * len(_WORDS)
-    for word in words:
-        for number in _MEANS.get(word, ()):
-            hits[number] += 1
-    runs = [0] * len(_PHRASES)
-    pairs = list(map(" ".join, pairwise(words)))
-    for run in (*pairs, *map(" ".join, zip(pairs, words[2:], strict=False))):
-        for number in _RUNS.get(run, ()):
-            runs[number] += 1
-    said = dict(zip(NAMES, (*hits, *runs), strict=False))
-    negated = any(word in _NEGATED and after not in _HARMLESS for word, after in pairwise(words))
-    praise = said["praises"] + said["good (run)"]
-    defect = said["breaks"] + said["cannot (run)"] + negated
-    ask = said["asking (run)"] + said["wish (run)"] + text.count("?")
-    first = words[0] if words else ""
-    bare = text.rstrip(" \n.)\"'»”")
+def negated(tokens: Sequence[str]) -> bool:
+    """Whether a verb is denied in a way that tells of a defect: "won't open", and not "can't wait"."""
+    return not _NEGATED.isdisjoint(tokens) and any(word in _NEGATED and after not in _HARMLESS for word, after in pairwise(tokens))
+
+
+def shapes(text: str) -> list[float]:
+    """1 or 0 for each shape that is no word: a stack trace, a version, code, a smile."""
+    return [1.0 if (not hints or any(map(text.__contains__, hints))) and shape.search(text) else 0.0 for hints, shape in _SHAPES.values()]
+
+
+def leads(tokens: Sequence[str]) -> list[float]:
+    """1 or 0 for each way in which a text may begin."""
+    first = tokens[0] if tokens else ""
+    return [1.0 if first in lead else 0.0 for lead in _LEADS.values()]
+
+
+def counts(text: str, tokens: Sequence[str]) -> list[float]:
+    """How much there is of signs, lines and letters, each from 0 to 1."""
     return [
-        *(min(hit, 3) / 3 for hit in hits),
-        *(min(run, 2) / 2 for run in runs),
-        *(1.0 if (not hints or any(map(text.__contains__, hints))) and shape.search(text) else 0.0 for hints, shape in _SHAPES.values()),
-        float(negated),
-        float(praise > 0 and not defect and not ask and not said["goes wrong"] and not said["turns"]),
-        float(praise > 0 and said["turns"] > 0),
-        float(defect > 0 and not praise and not ask),
-        float(defect > 0 and praise > 0),
-        float(defect > 0 and ask > 0),
-        float(said["mends"] > 0 and said["wants"] > 0),
-        float(not (praise or defect or ask or said["goes wrong"] or said["wants"])),
-        *(1.0 if first in lead else 0.0 for lead in _LEADS.values()),
         min(text.count("?"), 3) / 3,
-        float(bare.endswith("?")),
+        float(text.rstrip(" \n.)\"'»”").endswith("?")),
         min(text.count("!"), 3) / 3,
         min(len(_CAPITALS.findall(text)), 3) / 3,
         float("://" in text or "www." in text or ".com/" in text),
         min(text.count("#"), 3) / 3,
         min(text.count("\n"), 10) / 10,
         min(math.log1p(len(text)) / 8, 1.0),
-        min(len(words), 12) / 12,
+        min(len(tokens), 12) / 12,
         min(sum(map(text.count, "0123456789")), 10) / 10,
         float('"' in text or "“" in text or "«" in text or "„" in text),
         float("..." in text or "…" in text),

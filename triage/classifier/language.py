@@ -48,11 +48,11 @@ def language_of(text: str, given: str | None = None) -> str | None:
         return tag[0]
     text = _STRANGERS.sub(" ", text[:_LOOKED_AT].lower().replace("’", "'"))
     votes: dict[str, float] = {}
-    for word in _WORD.findall(text):
-        languages = _WORDS.get(word, ())
+    for word in filter(_WORDS.__contains__, _WORD.findall(text)):
+        languages = _WORDS[word]
         for language in languages:
             votes[language] = votes.get(language, 0.0) + 1 / len(languages)
-    for letter, language in _LETTERS.items():
+    for letter, language in () if text.isascii() else _LETTERS.items():
         if letter in text:
             votes[language] = votes.get(language, 0.0) + 1
     ranked = sorted(votes.items(), key=lambda item: -item[1])

@@ -23,8 +23,6 @@ from triage.mention import Label, Verdict
 from triage.signals import signals
 
 TRUSTED = (
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._TemperatureScaling",
     "triage.classifier.features.Form",
     "triage.classifier.features.Terms",
 )
@@ -56,7 +54,7 @@ class Classifier:
         self._judge: Any = pipeline[1]
         self._labels = [Label(name) for name in self._judge.classes_]
         self._terms: Any = self._features.transformer_list[0][1]
-        self._real_words: Any = self._terms.real_words()
+        self._reader = _reader(pipeline)
 
     @classmethod
     def load(cls, folder: Path, thresholds: Mapping[str, float] | None = None) -> Classifier:
@@ -108,7 +106,7 @@ class Classifier:
         from triage.classifier.features import spans
 
         text = text[:_LONGEST_TEXT]
-        weights = self._judge.calibrated_classifiers_[0].estimator.coef_
+        weights = self._judge.coef_
         lift = weights[self._labels.index(Label(label))] - weights.mean(axis=0)
         row = self._features.transform([text])
         values = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
@@ -126,14 +124,19 @@ class Classifier:
 
     def _scores(self, texts: Sequence[str]) -> Iterator[tuple[dict[Label, float], bool]]:
         """For each text the probability of each label, and whether the model knows any of its words."""
-        rows = self._features.transform(texts)
-        known = (rows[:, : len(self._real_words)] @ self._real_words).tolist()
-        for text, probabilities, weight in zip(texts, self._judge.predict_proba(rows).tolist(), known, strict=True):
+        found, known = self._reader.read(texts)
+        for text, probabilities, knows in zip(texts, found.tolist(), known.tolist(), strict=True):
             if any(map(str.isalnum, text)) or _SIGN.search(text):
-                found = dict(zip(self._labels, probabilities, strict=True))
-                yield {label: found[label] for label in Label}, weight > 0
+                by_label = dict(zip(self._labels, probabilities, strict=True))
+                yield {label: by_label[label] for label in Label}, knows
             else:
                 yield dict.fromkeys(Label, 1 / len(Label)), False
+
+
+def _reader(pipeline: Any) -> Any:
+    from triage.classifier.reader import Reader  # it imports scikit-learn
+
+    return Reader(pipeline[0].transformer_list[0][1], pipeline[0].transformer_list[1][1], pipeline[1])
 
 
 def checked_card(folder: Path) -> Card:
