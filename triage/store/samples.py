@@ -142,11 +142,10 @@ class Samples:
 
     def waiting(self, by: str, passed: Collection[int] = ()) -> list[Question]:
         """The newest samples of each rule that wait for an answer, without those that this person has labelled already or passed over."""
-        mine = sa.select(verdicts.c.id).where(verdicts.c.mention_id == samples.c.mention_id, verdicts.c.by_person, verdicts.c.by == by)
+        said = verdicts.alias("said")
+        mine = sa.exists().where(said.c.mention_id == samples.c.mention_id, said.c.by_person, said.c.by == by)
         number = sa.func.row_number().over(partition_by=samples.c.rule, order_by=samples.c.id.desc()).label("number")
-        ranked = _open(sa.select(samples.c.id.label("sample_id"), samples.c.mention_id, number)).where(
-            ~sa.exists(mine), samples.c.id.not_in(passed)
-        )
+        ranked = _open(sa.select(samples.c.id.label("sample_id"), samples.c.mention_id, number)).where(~mine, samples.c.id.not_in(passed))
         first = ranked.subquery()
         statement = sa.select(first.c.sample_id, mentions).join(first, first.c.mention_id == mentions.c.id).where(first.c.number <= EACH)
         with self._database.read() as connection:
