@@ -171,7 +171,7 @@ def _poor(n: int, target: float, confidence: float) -> int:
 
 
 def lower(right: int, n: int, confidence: float) -> float:
-    """The exact one-sided lower bound of a proportion, by Clopper and Pearson: the truth lies below it at most 1 - confidence of the time."""
+    """The exact one-sided lower bound of a proportion (Clopper and Pearson): it is above the truth at most 1 - confidence of the time."""
     return _quantile(right, n - right + 1, 1 - confidence) if right else 0.0
 
 

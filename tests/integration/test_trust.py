@@ -20,7 +20,7 @@ from triage.mention import Visibility
 from triage.pipeline import intake, judge, trust
 from triage.pipeline.deliver import deliver
 from triage.store.samples import Samples
-from triage.store.schema import audit, meta, mentions, samples, verdicts
+from triage.store.schema import audit, mentions, meta, samples, verdicts
 from triage.web import take_snapshot
 
 # 11 right audits in a row earn it: 0.8 ** 11 < 0.1.
@@ -240,6 +240,7 @@ def test_the_report_weighs_and_counts(audited: Service) -> None:
     """Per label, what a machine did alone; per rule, suggestions too."""
     post(audited, 4, "love it")
     post(audited, 2)
+    assert trust.report(audited)["waiting"] == 6
     say(audited, "bug_report", "noise", "praise")  # two bugs, of which one is noise, then praise
     found = trust.report(audited)
     praise = next(row for row in found["labels"] if row["label"] == "praise")
@@ -249,6 +250,8 @@ def test_the_report_weighs_and_counts(audited: Service) -> None:
     assert next(row for row in found["labels"] if row["label"] == "bug_report")["audited"] == 0
     bugs = next(row for row in found["rules"] if row["rule"] == "bugs")
     assert (bugs["audited"], bugs["right"], bugs["really"], found["waiting"]) == (2, 1, {"noise": 1}, 0)
+    post(audited, 1, "love it, too")
+    assert (trust.report(audited)["alone"]["audited"], trust.report(audited)["waiting"]) == (4, 1)
 
 
 # Autonomy
@@ -359,8 +362,8 @@ def test_a_held_ticket_passes_to_a_report_of_another_rule(tmp_path: Path, store_
     app = service(tmp_path, store_url, rules=RULES.replace("  - {name: bugs,", other))
     earn(app)
     first = app.acme.post("mira@x.example", "it is broken")
-    app.acme.post("noor@x.example", "broken and I am furious", reply_to=first.remote_id)
     app.acme.post("bob@x.example", "broken here, too", reply_to=first.remote_id)
+    app.acme.post("noor@x.example", "broken and I am furious", reply_to=first.remote_id)
     app.clock.move(seconds=11)
     intake.poll(app, ["acme"])
     judge.process(app)
@@ -531,19 +534,31 @@ def assert_waits(future: Future[Any]) -> None:
         future.result(0.3)
 
 
-def test_two_answers_at_once_are_both_counted(app: Service, tmp_path: Path, store_url: str) -> None:
-    """The second one that comes to the rule's row sees the first: together they are enough."""
+def test_two_answers_at_once_are_both_counted(app: Service, tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one that comes to the rule's row waits for the first and sees it: together they are enough."""
     post(app, ENOUGH)
-    waiting = [question.id for question in app.store.samples.waiting("ana")]
-    for sample in waiting[2:]:
+    one, two, *rest = (question.id for question in app.store.samples.waiting("ana"))
+    for sample in rest:
         trust.answer(app, sample, "bug_report", "ana")
     other = both(app, tmp_path, store_url)
+    settles, go_on = Event(), Event()
+    settle = Samples.settle
+
+    def slow(self: Samples, *arguments: Any, **named: Any) -> None:
+        if self is app.store.samples:
+            settles.set()
+            go_on.wait(20)
+        settle(self, *arguments, **named)
+
+    monkeypatch.setattr(Samples, "settle", slow)
     with ThreadPoolExecutor(2) as pool:
-        answers = [
-            pool.submit(trust.answer, made, sample, "bug_report", "ana") for made, sample in zip((app, other), waiting, strict=False)
-        ]
-        for answer in answers:
-            answer.result(20)
+        first = pool.submit(trust.answer, app, one, "bug_report", "ana")
+        assert settles.wait(20)
+        second = pool.submit(trust.answer, other, two, "bug_report", "lee")
+        assert_waits(second)
+        go_on.set()
+        first.result(20)
+        second.result(20)
     assert app.store.samples.acting() == {"bugs": True}
     other.close()
 

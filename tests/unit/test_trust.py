@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.routing import a_rule, a_verdict, decide, kinds
+from tests.unit.test_docs import page
 from triage import config, trust
+from triage.errors import ConfigError
 from triage.mention import ActionKind, Plan, Visibility
 from triage.rules import Facts
 from triage.trust import Policy, Stratum, Terms, chance, lot, lower, needed, rate, standing, upper
@@ -213,6 +215,15 @@ def test_looking_after_each_audit_seldom_promotes_a_poor_rule(precision: float, 
     assert (right >= enough).any(axis=1).mean() <= most
 
 
+def test_the_figures_of_the_operations_page_are_those_of_the_code() -> None:
+    """How many audits it takes with how many wrong ones, and how few of the last twenty are too few."""
+    text = " ".join(page("docs/operations.md").split())
+    takes = [next(n for n in range(1, 301) if lower(n - wrong, n, 0.95) >= 0.95) for wrong in range(4)]
+    assert "after {} right audits without a wrong one, {} with one, {} with two, {} with three".format(*takes) in text
+    poor = max(right for right in range(21) if upper(right, 20, 0.95) < 0.95)
+    assert f"({poor} or fewer for 0.95)" in text
+
+
 # Rules and config
 
 
@@ -264,7 +275,7 @@ def test_the_wording_is_what_a_rule_asks_and_does() -> None:
 )
 def test_what_can_never_be_earned_is_refused(text: str, told: str) -> None:
     """With the number that would do."""
-    with pytest.raises(config.ConfigError) as refused:
+    with pytest.raises(ConfigError) as refused:
         configured(text)
     assert told in str(refused.value)
 

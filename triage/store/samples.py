@@ -303,7 +303,7 @@ class Samples:
                 for *part, answer, count in connection.execute(statement):
                     tallied.setdefault(tuple(part), {})[answer] = count
         return [
-            Tally(rule, label, share, alone, sum(said.values()), {answer: n for answer, n in sorted(said.items()) if answer})
+            Tally(rule, label, share, alone, sum(said.values()), dict(sorted((answer, n) for answer, n in said.items() if answer)))
             for (rule, label, share, alone), said in sorted(tallied.items())
         ]
 
