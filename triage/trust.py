@@ -99,7 +99,7 @@ def terms_of(rule: Rule, config: Config) -> Terms:
 
 def lot(secret: bytes, site: str, uri: str, revision: int) -> float:
     """A post's lot, 0 to 1: the same at each retry, and unknown to whoever does not hold the install's secret."""
-    drawn = hmac.new(secret, f"lot\0{site}\0{uri}\0{revision}".encode(), hashlib.sha256).digest()
+    drawn = hmac.digest(secret, f"lot\0{site}\0{uri}\0{revision}".encode(), "sha256")
     return int.from_bytes(drawn[:8], "big") / 2**64
 
 
