@@ -171,7 +171,7 @@ class Samples:
     def lock(self, connection: Connection, now: datetime) -> None:
         """Let nobody record by the present state of the rules until the transaction ends. Before any mention is locked."""
         new = [
-            {"rule": name, "digest": terms.digest, "earned": False, "changed_at": now, "why": "nothing was audited yet"}
+            {"rule": name, "digest": terms.digest, "earned": False, "changed_at": now, "why": "it has to show it first"}
             for name, terms in sorted(self._policy.terms.items())
         ]
         if new:
