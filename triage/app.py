@@ -20,6 +20,7 @@ from triage.errors import ConfigError, UserError
 from triage.mention import Label, Mention, Verdict
 from triage.store import Store
 from triage.text import classifier_input
+from triage.trust import policy
 
 if TYPE_CHECKING:
     from triage.classifier import Classifier
@@ -85,6 +86,7 @@ class App:
             folder=config.folder,
             pace=Pace(delivery.settle, delivery.retry_first, delivery.retry_longest, delivery.attempts_before_parking),
             drain=delivery.drain,
+            policy=policy(config),
         )
         self._made: dict[tuple[str, str], Any] = {}
         self._classifier: Classifier | None = None

@@ -7,6 +7,7 @@ notifier's own options may be is told by its manifest, so they are checked by `v
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +22,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateA
 from triage import config_lines, config_secrets
 from triage.config_errors import explain, is_model, item_type, key_of, nearest, plain_types, refuse, unknown
 from triage.config_lines import Key, Places
-from triage.config_rules import Confidence, Count, Followers, Rule, Section, Share, Step, Text, When, check
+from triage.config_rules import Confidence, Count, Followers, Rule, Section, Share, Step, Target, Text, When, check
 from triage.config_secrets import Secret, absolute, fetch, for_model, passwords_in, pointer_in, resolved, values_in
 from triage.errors import ConfigError
 from triage.mention import HUMAN, Label
 
 __all__ = [
+    "Audit",
+    "Autonomy",
     "Confidence",
     "Config",
     "Connector",
@@ -105,6 +108,25 @@ class Delivery(Section):
     drain: Duration = Field(
         default=1.0, description="The time between two of the actions that a long outage kept waiting, when their account is back."
     )
+
+
+class Audit(Section):
+    """How much of what a machine handled alone people are shown blind."""
+
+    share: Share = Field(
+        default=0.05, description="The share of what is handled without a person, drawn by lot, that `triage audit` shows; 0 shows nothing."
+    )
+
+
+class Autonomy(Section):
+    """What a rule with `mode: earn` must show before it acts alone, and how many of its posts are drawn for that."""
+
+    target: Target = Field(default=0.95, description="The precision that must be shown. A rule may have its own `target`.")
+    confidence: Target = Field(default=0.95, description="How sure the one-sided lower bound of the precision is.")
+    window: Whole = Field(default=300, description="How many of a rule's last audits count.")
+    least: Whole = Field(default=20, description="With fewer audits than this no rule acts alone.")
+    earning: Share = Field(default=1.0, description="The share of a rule's posts that is drawn for the audit while it suggests.")
+    keeping: Share = Field(default=0.2, description="The same while it acts alone; at least `audit.share`.")
 
 
 class Web(Section):
@@ -198,6 +220,8 @@ class Config(Section):
     trackers: dict[str, Connector] = Field(default_factory=dict, description="Where tickets go. The first one gets the tickets.")
     notifiers: dict[str, Connector] = Field(default_factory=dict, description="Where alerts go. Each one gets every alert.")
     rules: tuple[Rule, ...] = Field(default=(), description="What to do with what; the first match wins. Without it those of the sample.")
+    audit: Audit = Field(default=Audit(), description="The blind audit.")
+    autonomy: Autonomy = Field(default=Autonomy(), description="When a rule with `mode: earn` acts alone.")
     delivery: Delivery = Field(default=Delivery(), description="How actions are carried out.")
     web: Web = Field(default=Web(), description="Where the pages are served.")
     log: Log = Field(default=Log(), description="What is logged.")
@@ -267,6 +291,7 @@ def parse(text: str, path: Path | None = None, env: Mapping[str, str] | None = N
         config = Config.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         raise refuse(name, places, [*found, *explain(error, Config)]) from None
+    found += _never_earned(config)
     if found:
         raise refuse(name, places, found)
     config._path, config._places = path, places
@@ -342,6 +367,19 @@ def _unknown_sources(rules: Sequence[Rule], sources: Sequence[str]) -> Iterator[
         for position, name in enumerate(rule.when.source or ()):
             if name not in names:
                 yield ("rules", index, "when", "source", position), f'"{name}" is no source{nearest(name, names)}'
+
+
+def _never_earned(config: Config) -> Iterator[tuple[Key, str]]:
+    """Targets that even a window of nothing but right answers does not show."""
+    rest = config.autonomy
+    targets = {rule.target or rest.target for rule in config.rules if rule.mode == "earn"}
+    if targets and rest.least > rest.window:
+        yield ("autonomy", "least"), f"is above window ({rest.window}), so no rule can ever act alone"
+    # Of n right answers out of n the lower bound is the n-th root of what is left to chance.
+    wanted = max((math.ceil(math.log(1 - rest.confidence) / math.log(target)) for target in targets), default=0)
+    if wanted > rest.window:
+        text = f"{rest.window} audits can't show a precision of {max(targets):g}, even if all are right; it takes {wanted}"
+        yield ("autonomy", "window"), text
 
 
 # The environment

@@ -41,6 +41,7 @@ Text = Annotated[str, Field(min_length=1)]
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+Target = Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)]
 
 
 class Confidence(Section):
@@ -98,9 +99,12 @@ class Rule(Section):
         description="What to do: ticket (file it, or comment on the problem's ticket), task (ask a person), draft (a task with an answer "
         "ready to be sent), alert (tell the people on call), archive (put it away, reviewable)."
     )
-    mode: Literal["auto", "suggest"] = Field(
-        default="auto", description="auto does it. suggest makes one task of it, which a person accepts with one key."
+    mode: Literal["auto", "suggest", "earn"] = Field(
+        default="auto",
+        description="auto does it. suggest makes one task of it, which a person accepts with one key. earn suggests until blind "
+        "audits have shown that it may act alone, and suggests again when they no longer do.",
     )
+    target: Target | None = Field(default=None, description="The precision that `mode: earn` must show. Without it `autonomy.target`.")
     reason: Text = Field(description="Why, in words. It is stored with the action and shown to people.")
     urgent: Flag = Field(default=False, description="Tasks go to the top of the queue, alerts are critical.")
     draft: Text | None = Field(
@@ -156,8 +160,10 @@ def _contradictions(rule: Rule) -> Iterator[str]:
         yield "a private post never raises an alert by itself; make it a task"
     if rule.urgent and not {"task", "draft", "alert"} & set(then):
         yield "urgent says something of a task or an alert, and then names none"
-    if rule.mode == "suggest" and then and set(then) <= {"task", "draft"}:
-        yield "mode suggest has nothing to suggest: a task or a draft is a person's anyway"
+    if rule.mode != "auto" and then and set(then) <= {"task", "draft"}:
+        yield f"mode {rule.mode} has nothing to suggest: a task or a draft is a person's anyway"
+    if rule.target is not None and rule.mode != "earn":
+        yield f"target is what mode earn must show, and this is mode {rule.mode}"
     if "draft" in then and rule.draft is None:
         yield "then names draft, but there is no text: add `draft: …`"
     if rule.draft is not None and "draft" not in then:

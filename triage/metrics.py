@@ -72,7 +72,8 @@ class Snapshot:
     problems that the audit found twice. `workers_alive` counts workers that gave a sign of life within the last two
     minutes, `last_sweep_age_seconds` is None if none ever did. `copied` tells why the store is a copy that sends nothing,
     `restore_mode_until` is None while restore mode is off. What is missing from a mapping is shown as 0.
-    `budgets` is by role, account, and requests or posts, as far as they are known.
+    `budgets` is by role, account, and requests or posts, as far as they are known. `earn_rules` tells of each rule that earns
+    its autonomy whether it acts alone.
     """
 
     sources: Mapping[str, SourceHealth] = field(default_factory=lambda: NOTHING)
@@ -94,6 +95,8 @@ class Snapshot:
     copied: str = ""
     restore_mode_until: datetime | None = None
     budgets: Mapping[tuple[str, str, str], BudgetHealth] = field(default_factory=lambda: NOTHING)
+    audits_waiting: int = 0
+    earn_rules: Mapping[str, bool] = field(default_factory=lambda: NOTHING)
 
     def in_state(self, state: State) -> int:
         """How many actions of any kind are in it."""
@@ -226,6 +229,14 @@ SERIES: Mapping[str, Series] = {
     ),
     "triage_duplicate_tickets": Series(
         "Problems for which the audit found more than one ticket.", (), _one(lambda snapshot: snapshot.duplicates_found)
+    ),
+    "triage_audits_waiting": Series(
+        "Posts drawn for the blind audit that wait for an answer.", (), _one(lambda snapshot: snapshot.audits_waiting)
+    ),
+    "triage_rule_acts_alone": Series(
+        "Of a rule that earns its autonomy: 1 while it acts alone, 0 while it suggests.",
+        ("rule",),
+        lambda snapshot: [((name,), float(alone)) for name, alone in snapshot.earn_rules.items()],
     ),
     "triage_workers_alive": Series(
         "Workers that gave a sign of life within the last two minutes.", (), _one(lambda snapshot: snapshot.workers_alive)

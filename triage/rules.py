@@ -45,7 +45,8 @@ class Facts:
     """What a decision must know beside the mention.
 
     `tracker` is the configured tracker's name, None where there is none; `notifiers` are all of theirs. `new_author`
-    tells that no earlier mention by this author is known. `mention_id` is the store's id.
+    tells that no earlier mention by this author is known. `mention_id` is the store's id. `earned` names the rules with
+    `mode: earn` that may act alone now.
     """
 
     site: str
@@ -53,6 +54,7 @@ class Facts:
     notifiers: tuple[str, ...]
     new_author: bool
     mention_id: int
+    earned: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ def _decide(rule: Rule, matched: tuple[str, ...], mention: Mention, verdict: Ver
         elif step == ARCHIVE:
             plans.append(Plan(archive_key(facts.site, mention.uri), ActionKind.ARCHIVE, ARCHIVE, reason, rule.name))
     draft = render(rule.draft, mention, verdict, problem) if rule.draft is not None and "draft" in rule.then else ""
-    suggest = plans if rule.mode == "suggest" else []
+    alone = rule.mode == "auto" or (rule.mode == "earn" and rule.name in facts.earned)
+    suggest = [] if alone else plans
     if suggest or instead or {"task", "draft"} & set(rule.then):
         why = "; ".join([reason, *instead])
         urgent = rule.urgent or (bool(instead) and "alert" in rule.then)

@@ -35,10 +35,10 @@ def item(number: int, text: str = "broken", **changes: object) -> Item:
     return Item(str(number), text.encode(errors="surrogatepass"), replace(mention, **changes))  # type: ignore[arg-type]
 
 
-def files_ticket(uri: str) -> Callable[[Problem], Decision]:
+def files_ticket(uri: str) -> Callable[[Problem, frozenset[str]], Decision]:
     """A rule that files and asks for an acknowledgement."""
 
-    def decide(problem: Problem) -> Decision:
+    def decide(problem: Problem, _earned: frozenset[str]) -> Decision:
         plans = (
             Plan(ticket_key("triage", problem), ActionKind.TICKET, "tickets", "a bug", "bug"),
             Plan(task_key("triage", uri), ActionKind.TASK, "human", "a bug", "bug"),

@@ -21,7 +21,7 @@ from sqlalchemy import event
 from tests.bench.fill import fill, link_of
 from tests.service import Service, service
 from triage.errors import NotAccepted, OutcomeUnknown
-from triage.pipeline import judge, people, upkeep
+from triage.pipeline import judge, people, trust, upkeep
 from triage.store import Store, totals
 from triage.web import take_snapshot
 
@@ -42,9 +42,12 @@ ALLOWED = {
 
 # Each kind of action comes about, whatever the rules that ship say.
 RULES = """
+audit: {share: 1.0}
+autonomy: {target: 0.5, confidence: 0.5, least: 1}
 rules:
   - {name: alarm, when: {words: [data]}, then: [alert, task], urgent: true, reason: it is urgent}
   - {name: maybe, when: {words: [maybe]}, then: ticket, mode: suggest, reason: a person decides}
+  - {name: earned, when: {words: [another]}, then: ticket, mode: earn, reason: it has shown that it may}
   - {name: bug, when: {words: [broken]}, then: [ticket, task], reason: a bug}
   - {name: praise, when: {words: [love]}, then: archive, reason: praise}
   - {name: question, when: {words: [how]}, then: task, reason: a question}
@@ -157,6 +160,14 @@ def do_everything(made: Service, recorder: Recorder) -> None:
         )
         quarantined = store.views.quarantined()
         store.desk.dismiss(quarantined[0]["id"], "robin", made.clock.now())
+    acme.post("dana@x.example", "another thing is broken")
+    acme.post("elif@x.example", "another thing is broken, too")
+    passes("suggestions of a rule that earns")
+    with recorder.during("the blind audit"):
+        audit(made, "bug_report")
+        trust.report(made)
+        trust.standings(made)
+    assert made.store.samples.acting() == {"earned": True}
     acme.edit(bug.remote_id, "sync is broken, and so is search")
     acme.delete(question.remote_id)
     made.tickets.fail("file", OutcomeUnknown("cut"), times=2)
@@ -164,6 +175,9 @@ def do_everything(made: Service, recorder: Recorder) -> None:
     for number in range(6):
         acme.post(f"late{number}@x.example", "another thing is broken")
     passes("edits, deletions and doubts")
+    with recorder.during("a demotion"):
+        audit(made, "noise")
+    assert made.store.samples.acting() == {"earned": False}
     passes("looking", minutes=2)
     passes("reading again", hours=2)
     store.accounts.raise_alert(made.clock.now(), "Brake", "acme", "critical", "too many")
@@ -182,6 +196,12 @@ def do_everything(made: Service, recorder: Recorder) -> None:
             pass
     with recorder.during("corrections"):
         store.views.corrections()
+
+
+def audit(made: Service, label: str) -> None:
+    """Say of every post that waits for the audit that it is this."""
+    for question in made.store.samples.waiting("robin"):
+        trust.answer(made, question.id, label, "robin")
 
 
 def on_sqlite(connection: sa.Connection, statement: str, parameters: Any) -> Iterator[str]:

@@ -35,6 +35,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "found": ("people", "It exists: settle a parked, rejected or doubtful action with its key."),
     "drop": ("people", "A planned, parked, rejected or observed action is not wanted any more."),
     "dismiss": ("people", "A quarantined mention was looked at, and nothing is to be done."),
+    "audit": ("trust", "Say what posts are that were drawn by lot, without seeing what triage made of them."),
+    "autonomy": ("trust", "Which rules with mode: earn act alone, and what the others still have to show."),
     "backup": ("keep", "Write the store, its secret and the model into one file, while everything runs."),
     "restore": ("keep", "Put a backup back, and turn restore mode on."),
     "restored": ("keep", "The store was put back by other means: turn restore mode on."),

@@ -21,6 +21,7 @@ def status(as_json: bool) -> None:
         found["mode"] = app.config.mode
         stand = app.store.place.stand(app.clock.now())
         found["copied"], found["restore_mode_until"] = stand.copied, stand.until
+        found["audits_waiting"], found["earn"] = app.store.samples.count(), app.store.samples.acting()
     if as_json:
         print_json(found)
         return
@@ -40,6 +41,8 @@ def status(as_json: bool) -> None:
             )
     if found["in_doubt"] or found["parked"]:
         click.echo(f"attention {found['in_doubt']} in doubt, {found['parked']} parked or rejected: triage queue")
+    if found["audits_waiting"] or found["earn"]:
+        click.echo(f"trust     {_trust(found['audits_waiting'], found['earn'])}")
     for account in found["accounts"]:
         held = f", {account['held_back']} mentions held back by the server's policy" if account["held_back"] else ""
         late = f", {account['late_found']} found late" if account["late_found"] else ""
@@ -57,6 +60,15 @@ def status(as_json: bool) -> None:
         click.echo(f"alert     {alert['name']} since {ago(alert['since'])}: {safe(alert['summary'])}")
     if not found["workers"]:
         click.echo("workers   none is running; start one: triage up, or one pass: triage run --once")
+
+
+def _trust(waiting: int, earn: dict[str, bool]) -> str:
+    """Which rules act alone, and what waits to be audited."""
+    words = [f"{waiting} posts wait for the blind audit" + (": triage audit" if waiting else "")]
+    for what, acts in (("act alone", True), ("suggest until they have earned it", False)):
+        names = [safe(name) for name, alone in earn.items() if alone is acts]
+        words += [f"{what}: {', '.join(names)}"] if names else []
+    return "; ".join(words)
 
 
 @click.command()

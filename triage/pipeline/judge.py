@@ -16,6 +16,7 @@ from triage.pipeline.parts import Parts
 from triage.problems import thread_of
 from triage.rules import Decision, Facts, accepted, comment_key, route, ticket_key
 from triage.store.board import Claimed, Judged
+from triage.store.samples import Answer
 
 log = structlog.get_logger()
 
@@ -75,7 +76,7 @@ def _judged(parts: Parts, one: Claimed, verdict: Verdict, thread: str, thread_wh
     return Judged(one, verdict, thread, thread_why, partial(decide, parts, one, verdict))
 
 
-def decide(parts: Parts, one: Claimed, verdict: Verdict, problem: Problem) -> Decision:
+def decide(parts: Parts, one: Claimed, verdict: Verdict, problem: Problem, earned: frozenset[str]) -> Decision:
     """Ask the rules, with the facts that are not in the mention."""
     facts = Facts(
         site=parts.config.site,
@@ -83,6 +84,7 @@ def decide(parts: Parts, one: Claimed, verdict: Verdict, problem: Problem) -> De
         notifiers=tuple(parts.notifiers),
         new_author=one.new_author,
         mention_id=one.id,
+        earned=earned,
     )
     return route(one.mention, verdict, problem, parts.config.rules, facts)
 
@@ -127,13 +129,16 @@ def _look_up(parts: Parts, one: Claimed) -> tuple[str | None, str]:
         return None, str(error)
 
 
-def relabel(parts: Parts, mention_id: int, label: str, by: str) -> list[int]:
-    """A person says what a mention is: training data, and ticket and tasks follow. Returns the ids of actions to deliver."""
+def relabel(parts: Parts, mention_id: int, label: str, by: str, *, sample: int | None = None) -> list[int]:
+    """A person says what a mention is: training data, and ticket and tasks follow. Returns the ids of actions to deliver.
+
+    `sample` is the blind audit's that this answers, in the same transaction.
+    """
     claimed, thread, last = parts.store.desk.take(mention_id)
     chosen = Label(label)
     verdict = _by_person(chosen, by, last)
     judged = Judged(claimed, verdict, thread or claimed.mention.uri, "labelled by a person", partial(decide, parts, claimed, verdict))
-    ready = parts.store.inbox.record_by_person(judged, parts.clock.now())
+    ready = parts.store.inbox.record_by_person(judged, parts.clock.now(), answer=Answer(sample, chosen, by) if sample else None)
     if last is None or last.label != chosen:
         ready += parts.store.desk.relabelled(mention_id, str(last.label) if last else "unlabelled", label, by, parts.clock.now())
     return ready
@@ -150,8 +155,8 @@ def file(parts: Parts, mention_id: int, by: str) -> list[int]:
     claimed, thread, last = parts.store.desk.take(mention_id)
     verdict = _by_person(Label.BUG_REPORT, by, last)
 
-    def decision(problem: Problem) -> Decision:
-        asked = decide(parts, claimed, verdict, problem)
+    def decision(problem: Problem, earned: frozenset[str]) -> Decision:
+        asked = decide(parts, claimed, verdict, problem, earned)
         if any(plan.kind in (ActionKind.TICKET, ActionKind.COMMENT) for plan in asked.plans):
             return asked
         payload = {"what": "report", "lifted": claimed.mention.visibility.is_private}
@@ -186,7 +191,7 @@ def accept(parts: Parts, task_id: int, by: str) -> list[int]:
         raise UserError(f"mention {claimed.id} has not been judged yet; try again in a moment")
     verdict = replace(last, by=by, by_person=True, sure=True, confidence=1.0, scores={str(k): float(k == last.label) for k in last.scores})
 
-    def decision(problem: Problem) -> Decision:
+    def decision(problem: Problem, _earned: frozenset[str]) -> Decision:
         """The plans as they were suggested, but for a ticket that another report of the problem has got since."""
         fit = tuple(_as_comment(parts, claimed, plan, problem) for plan in plans)
         return Decision(rule=task["rule"], reason=f"{by} accepted what the rule suggested", plans=fit, matched=())

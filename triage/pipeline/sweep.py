@@ -20,6 +20,7 @@ from triage.pipeline import intake
 from triage.pipeline.deliver import deliver, reconcile
 from triage.pipeline.judge import process
 from triage.pipeline.parts import Parts
+from triage.pipeline.trust import review
 from triage.pipeline.upkeep import audit, count, many_answers, read_tickets
 from triage.store.inbox import Due
 
@@ -70,7 +71,7 @@ def upkeep(parts: Parts) -> int:
     now = parts.clock.now()
     if parts.store.place.check(now).newer:
         return 0
-    done = many_answers(parts) + read_tickets(parts) + audit(parts) + count(parts)
+    done = many_answers(parts) + read_tickets(parts) + audit(parts) + count(parts) + review(parts)
     return done + parts.store.accounts.end_alerts(now) + parts.store.place.end_restore(now)
 
 

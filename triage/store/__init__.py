@@ -2,7 +2,7 @@
 
 `Store` holds five rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
 that we talk to, and the alerts), the desk (what people do) and the views (what they look at). Beside them stand the place (where
-the store is and belongs), the markers and the tickets.
+the store is and belongs), the markers, the tickets and the samples of the blind audit.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ from triage.store.markers import Markers
 from triage.store.outbox import Outbox
 from triage.store.owners import Owners
 from triage.store.place import Place
+from triage.store.samples import Samples
 from triage.store.tickets import Tickets
 from triage.store.totals import keep
 from triage.store.views import Views
+from triage.trust import Policy
 
 
 class Store:
-    """An open store, migrated to this version's schema. `folder` is the state folder, in which its heartbeat is noted."""
+    """An open store, migrated to this version's schema.
+
+    `folder` is the state folder, in which its heartbeat is noted. `policy` tells what is audited, nothing without it.
+    """
 
     def __init__(
         self,
@@ -40,13 +45,15 @@ class Store:
         folder: Path | None = None,
         pace: Pace | None = None,
         drain: float = 1.0,
+        policy: Policy | None = None,
     ) -> None:
         self.database = Database(url)
         self.database.migrate()
         self.place = Place(self.database, folder)
         self.owners = Owners(self.database, role)
-        self.inbox = Inbox(self.database, site=site, observe=observe)
         self.accounts = Accounts(self.database, site=site, notifiers=notifiers, observe=observe, pace=pace, drain=drain)
+        self.samples = Samples(self.database, self.accounts, site=site, policy=policy or Policy())
+        self.inbox = Inbox(self.database, self.samples, site=site, observe=observe)
         self.outbox = Outbox(self.database, self.owners, self.accounts, self.place, observe=observe, brake=brake or {})
         self.place.furnish()
         self.markers = Markers(self.database, self.place)

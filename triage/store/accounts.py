@@ -25,6 +25,7 @@ LEASE = 60.0  # seconds that one who tries an account has for it, before another
 HELD = "held: "  # what the reason of an action begins with that waits for its account's budget
 FIRST = {str(ActionKind.ALERT): 0, str(ActionKind.REPLY): 1}  # a person waits for a reply
 TOLD = timedelta(hours=1)  # an alert about something that is over when it is found stands for so long
+TOLD_LONG = timedelta(days=1)  # the same for what nobody has to be woken for
 
 
 class Accounts:
@@ -308,7 +309,8 @@ class Accounts:
 
     def end_alerts(self, now: datetime) -> int:
         """Close alerts whose cause is over: a brake that holds nothing any more, late mentions that were told an hour ago."""
-        open_ = sa.select(alerts).where(alerts.c.name.in_(["Brake", "LateMentions", "ManyAnswers"]), alerts.c.closed_at.is_(None))
+        names = ["Brake", "LateMentions", "ManyAnswers", "RuleDemoted"]
+        open_ = sa.select(alerts).where(alerts.c.name.in_(names), alerts.c.closed_at.is_(None))
         ended = 0
         with self._database.write() as connection:
             for alert in connection.execute(open_).mappings().all():
@@ -327,7 +329,7 @@ class Accounts:
                 elif alert["name"] == "ManyAnswers":
                     over = not self._hint_in(connection, alert["subject"], now)
                 else:
-                    over = now - alert["opened_at"] > TOLD
+                    over = now - alert["opened_at"] > (TOLD_LONG if alert["name"] == "RuleDemoted" else TOLD)
                 if over:
                     close_alert(connection, now, alert["id"])
                     ended += 1

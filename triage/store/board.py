@@ -49,22 +49,26 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A claimed mention with its verdict, its thread, and the rule's decision, made once the problem is known."""
+    """A claimed mention with its verdict, its thread, and the rule's decision.
+
+    It is made once the problem is known, and which rules may act alone.
+    """
 
     claimed: Claimed
     verdict: Verdict
     thread: str
     thread_why: str
-    decide: Callable[[Problem], Decision]
+    decide: Callable[[Problem, frozenset[str]], Decision]
 
 
 class Board:
-    """The board of one batch. `observe` tells that the whole service only observes."""
+    """The board of one batch. `observe` tells that the whole service only observes; `earned` names the rules that may act alone."""
 
-    def __init__(self, site: str, now: datetime, *, observe: bool) -> None:
+    def __init__(self, site: str, now: datetime, *, observe: bool, earned: frozenset[str]) -> None:
         self.site = site
         self.now = now
         self.observe = observe
+        self.earned = earned
         self.revised: dict[int, datetime] = {}
         self.uris: dict[int, str] = {}
         self.problems: dict[str, RowMapping] = {}
@@ -73,9 +77,11 @@ class Board:
         self.actions: dict[int, list[RowMapping]] = {}
 
     @classmethod
-    def load(cls, connection: Connection, judged: Sequence[Judged], site: str, now: datetime, *, observe: bool) -> Board:
+    def load(
+        cls, connection: Connection, judged: Sequence[Judged], site: str, now: datetime, *, observe: bool, earned: frozenset[str]
+    ) -> Board:
         """Read it, with the problems' rows locked; problems that are new are made."""
-        board = cls(site, now, observe=observe)
+        board = cls(site, now, observe=observe, earned=earned)
         board.uris = {one.claimed.id: one.claimed.mention.uri for one in judged}
         threads = sorted({one.thread for one in judged})
         batch.add(connection, problems, [{"thread": thread, "created_at": now} for thread in threads])
@@ -108,7 +114,7 @@ class Board:
         problem = Problem(row["id"], row["thread"], rows.to_ticket(row["ticket_id"], row["ticket"]), planned, tracker, key)
         if ticket is not None and ticket["mention_id"] == one.claimed.id:
             problem = replace(problem, ticket=None, ticket_planned=False)  # judged anew: it is still the report that the ticket is made of
-        decision = one.decide(problem)
+        decision = one.decide(problem, self.earned)
         if any(plan.kind is ActionKind.TICKET for plan in decision.plans):
             self.planned.add(row["id"])
         return decision

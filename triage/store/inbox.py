@@ -20,6 +20,7 @@ from triage.store.board import Board, Claimed, Judged
 from triage.store.changes import delete, differs, revise
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, close_task, open_alerts
+from triage.store.samples import Answer, Samples
 from triage.store.schema import accounts, actions, mentions, revisions, sightings, verdicts
 
 REREAD = timedelta(hours=1)
@@ -61,8 +62,9 @@ class Due:
 class Inbox:
     """Mentions from the page to the plan. `site` goes into every key; `observe` keeps outward actions from being sent."""
 
-    def __init__(self, database: Database, *, site: str, observe: bool) -> None:
+    def __init__(self, database: Database, samples: Samples, *, site: str, observe: bool) -> None:
         self._database = database
+        self._samples = samples
         self._site = site
         self._observe = observe
 
@@ -283,29 +285,41 @@ class Inbox:
         if not judged:
             return []
         with self._database.write() as connection:
+            earned = self._samples.earned(connection)  # before any mention is locked, as where autonomy is taken away
             held = self._held(connection, judged)
             judged = [one for one in judged if one.claimed.id in held]
             if not judged:
                 return []
-            board = Board.load(connection, judged, self._site, now, observe=self._observe)
+            board = Board.load(connection, judged, self._site, now, observe=self._observe, earned=earned)
             outcomes = [(one, board.decide(one)) for one in judged]
             batch.add(connection, verdicts, [_verdict_row(one, decision, now) for one, decision in outcomes])
             ready = self._write_plans(connection, board, outcomes, now)
+            self._samples.draw(connection, outcomes, earned, now)
             batch.change(connection, mentions, [self._judged_row(board, one, now) for one in judged])
         return ready
 
-    def record_by_person(self, one: Judged, now: datetime, *, closing: tuple[int, str] | None = None) -> list[int]:
-        """The same for a person's verdict; `closing` is a task that it closes, and by whom, in the same transaction.
+    def record_by_person(
+        self, one: Judged, now: datetime, *, closing: tuple[int, str] | None = None, answer: Answer | None = None
+    ) -> list[int]:
+        """The same for a person's verdict.
+
+        `closing` is a task that it closes, and by whom, `answer` a sample of the blind audit that it answers, in the same transaction.
 
         `UserError` when a worker judges the mention at this moment, when its post is gone, or when the task is closed already.
         An edit that nobody has judged yet stays due.
         """
         with self._database.write() as connection:
+            if answer is not None:
+                self._samples.lock(connection, now)
+            earned = self._samples.earned(connection)
             if not self._held(connection, [one]):
                 raise UserError(f"mention {one.claimed.id} has just changed or was deleted; look at it again: triage show {one.claimed.id}")
             if closing is not None:
                 close_task(connection, closing[0], closing[1], now)
-            board = Board.load(connection, [one], self._site, now, observe=self._observe)
+            if answer is not None:
+                self._samples.settle(connection, self._samples.answer(connection, answer, now)["rule"], now, besides=one.claimed.id)
+                earned = self._samples.earned(connection)
+            board = Board.load(connection, [one], self._site, now, observe=self._observe, earned=earned)
             outcomes = [(one, board.decide(one))]
             batch.add(connection, verdicts, [_verdict_row(*outcomes[0], now)])
             ready = self._write_plans(connection, board, outcomes, now)
@@ -314,6 +328,20 @@ class Inbox:
                 row["due_at"] = now
             batch.change(connection, mentions, [row])
         return ready
+
+    def confirm(self, one: Claimed, verdict: Verdict | None, answer: Answer, now: datetime) -> None:
+        """A sample's answer is the label that its post has. A model's becomes the person's (`verdict`); nothing else follows."""
+        with self._database.write() as connection:
+            self._samples.lock(connection, now)
+            there = sa.select(mentions.c.revision).where(mentions.c.id == one.id).with_for_update()
+            if connection.scalar(there) != one.revision:
+                raise UserError(f"mention {one.id} has just changed; look at it again: triage show {one.id}")
+            sample = self._samples.answer(connection, answer, now)
+            if verdict is not None:
+                row = rows.of_verdict(verdict)
+                row["data"] |= {"thread_why": "as before", "rule": sample["rule"], "reason": "a person said the same, without seeing it"}
+                connection.execute(sa.insert(verdicts).values(row | {"mention_id": one.id, "revision": one.revision, "at": now}))
+            self._samples.settle(connection, sample["rule"], now)
 
     def _held(self, connection: Connection, judged: Sequence[Judged]) -> set[int]:
         wanted = {one.claimed.id: (one.claimed.attempt, one.claimed.revision) for one in judged}

@@ -391,6 +391,7 @@ samples = sa.Table(
     sa.Column("mention_id", Id, sa.ForeignKey("mentions.id"), nullable=False),
     sa.Column("verdict_id", Id, sa.ForeignKey("verdicts.id"), nullable=False, unique=True),
     sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False, server_default=""),  # the wording of a rule that earns its autonomy
     sa.Column("label", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("alone", sa.Boolean, nullable=False),  # whether a machine acted on the verdict without asking anybody
@@ -401,7 +402,7 @@ samples = sa.Table(
     sa.Column("answered_at", Utc),
 )
 sa.Index("ix_samples_mention_id", samples.c.mention_id)
-sa.Index("ix_samples_rule", samples.c.rule, samples.c.answered_at)
+sa.Index("ix_samples_rule", samples.c.rule, samples.c.digest, samples.c.answered_at)
 sa.Index("ix_samples_open", samples.c.id, sqlite_where=samples.c.answer.is_(None), postgresql_where=samples.c.answer.is_(None))
 
 # Rules that earn their autonomy: whether one has it now, for which wording of the rule, and why.

@@ -19,6 +19,7 @@ def take_snapshot(app: App) -> metrics.Snapshot:
     now = app.clock.now()
     stand = app.store.place.stand(now)
     seen = health.snapshot(app.store.database, now, mode=app.config.mode, sources=app.sources, others=others)
+    seen = replace(seen, audits_waiting=app.store.samples.count(), earn_rules=app.store.samples.acting())
     return replace(seen, copied=stand.copied, restore_mode_until=stand.until)
 
 

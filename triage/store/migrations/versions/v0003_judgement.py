@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("mention_id", Id, nullable=False),
         sa.Column("verdict_id", Id, nullable=False),
         sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), server_default="", nullable=False),
         sa.Column("label", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("alone", sa.Boolean(), nullable=False),
@@ -64,7 +65,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("verdict_id", name="uq_samples_verdict_id"),
     )
     op.create_index("ix_samples_mention_id", "samples", ["mention_id"])
-    op.create_index("ix_samples_rule", "samples", ["rule", "answered_at"])
+    op.create_index("ix_samples_rule", "samples", ["rule", "digest", "answered_at"])
     unanswered = sa.text("answer IS NULL")
     op.create_index("ix_samples_open", "samples", ["id"], sqlite_where=unanswered, postgresql_where=unanswered)
     op.create_table(
