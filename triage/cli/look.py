@@ -34,7 +34,7 @@ def status(as_json: bool) -> None:
     click.echo(f"mode      {found['mode']}" + ("  (shows what would be done, sends nothing)" if found["mode"] == "observe" else ""))
     click.echo(f"model     {acts.version}, {safe(acts.origin)}")
     if acts.fault:
-        click.echo(f"          it can't be used, so another one stands in: {safe(acts.fault)}")
+        click.echo(f"          {safe(acts.fault)}")
     click.echo(f"mentions  {mentions['stored']} stored, {mentions['waiting']} waiting, {mentions['quarantined']} quarantined: {labels}")
     oldest = f", the oldest for {span(found['oldest_open_seconds'])}" if found["oldest_open_seconds"] is not None else ""
     click.echo(f"queue     {found['open_tasks']} open{oldest}")

@@ -129,7 +129,7 @@ def models(context: click.Context, as_json: bool) -> None:
         return
     click.echo(f"acts      {acts.version}, {safe(acts.origin)}")
     if acts.fault:
-        click.echo(f"fault     it can't be used, so another one stands in: {safe(acts.fault)}")
+        click.echo(f"          {safe(acts.fault)}")
     if not found:
         click.echo("none was trained here yet. Label some posts: triage label. Then: triage train")
         return

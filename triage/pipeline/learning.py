@@ -36,7 +36,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """The model that should act: its version, and in words where it comes from. `fault` tells why it can't; another one then stands in."""
+    """The model that should act: its version, and in words where it comes from. `fault` tells why it can't, and what is done meanwhile."""
 
     version: str
     origin: str
@@ -55,7 +55,8 @@ def acting(parts: Parts) -> Acting:
             return Acting("none", origin, str(error))
     kept = _kept(parts, active)
     refused = parts.store.models.refusal()
-    fault = f"{refused['host']}: {refused['why']}" if refused is not None and refused["version"] == active else ""
+    broken = refused is not None and refused["version"] == active
+    fault = f"another one stands in on {refused['host']}: {refused['why']}" if refused is not None and broken else ""
     return Acting(active, f"promoted by {kept.changed_by} on {kept.changed_at:%Y-%m-%d}", fault)
 
 

@@ -139,7 +139,8 @@ class Models:
             "changed_by": rows.clean(by),
         }
         with self._database.write() as connection:
-            if connection.execute(insert(connection, models).values(row).on_conflict_do_nothing()).rowcount != 1:
+            added = insert(connection, models).values(row).on_conflict_do_nothing().returning(models.c.version)
+            if connection.execute(added).first() is None:
                 raise UserError(f"the model {version} is kept already. Next: triage models show {version}")
             add_audit(connection, now, by, "trained a model", detail=version)
             newest = sa.select(models.c.version).order_by(models.c.made_at.desc(), models.c.version).limit(FILES_KEPT)
@@ -310,7 +311,7 @@ class Models:
         columns = (said.c.label, said.c.confidence, said.c.sure, said.c.by, said.c.by_person, said.c.data.label("verdict_data"))
         statement = (
             sa.select(mentions, *columns)
-            .join(said, said.c.id == newest)
+            .select_from(mentions.join(said, said.c.id == newest))
             .where(wanted, said.c.revision == mentions.c.revision)
             .order_by(mentions.c.id.desc())
             .limit(limit)
