@@ -10,14 +10,16 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
+from tests.fixtures_services import eventually
 from tests.service import CONFIG, HandClock, Service, service
 from triage import classifier as classifiers
 from triage.app import App
@@ -244,6 +246,29 @@ def test_of_two_promotions_at_once_one_wins(tmp_path: Path, store_url: str, worl
     assert sorted([state(both[0], world.good), state(both[0], world.bad)]) == ["active", "candidate"]
     for app in both:
         app.close()
+
+
+def test_a_batch_is_judged_by_one_model_whatever_happens_meanwhile(small: Service, world: World) -> None:
+    """Four threads judge while models come and go: none fails, and no batch is mixed."""
+    keep(small, world.good, world.bad)
+    shipped, batches, over = small.classifier().card.version, [], Event()
+
+    def go() -> None:
+        while not over.is_set():
+            batches.append({verdict.by for verdict in small.classifier().classify([TEXT, "it is broken"] * 4)})
+
+    threads = [Thread(target=go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for made in (world.good, world.bad, world.good):
+        act(small, made)
+        small.clock.move(seconds=11)
+        assert eventually(partial(lambda version: {version} in batches[-8:], made.version))
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert {len(names) for names in batches} == {1}
+    assert {name for names in batches for name in names} == {shipped, world.good.version, world.bad.version}
 
 
 def test_a_gate_against_another_model_is_asked_again(small: Service, world: World) -> None:
@@ -507,6 +532,15 @@ def test_a_rollback_gets_rid_of_a_model_that_can_not_be_used(small: Service, wor
     assert learning.acting(small).fault
     assert learning.rollback(small, "ana") == shipped
     assert learning.acting(small) == learning.Acting(shipped, "the one that ships")
+
+
+def test_what_every_worker_asks_often_reads_small_indexes(small: Service, world: World) -> None:
+    """And never the files."""
+    keep(small, world.good)
+    with small.store.database.read() as connection:
+        for which in ("active", "shadow"):
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT version FROM models WHERE state = '{which}'").all()
+            assert f"USING INDEX uq_models_{which}" in str(plan)
 
 
 # The shadow

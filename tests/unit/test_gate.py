@@ -78,6 +78,14 @@ def test_a_label_with_few_posts_refuses_nothing() -> None:
     assert decided(corrections=answered(40, 1.0, 0.0)).outcome == "refused"
 
 
+def test_it_says_of_which_labels_nothing_is_known() -> None:
+    """Passing on one label alone is told as what it is."""
+    truth = [Label.NOISE] * 20 + [Label.PRAISE] * 9
+    found = decided(corrections=Answers(truth, truth, [0.9] * 29, truth, [0.9] * 29))
+    assert (found.outcome, len(found.notes)) == ("passed", 1)
+    assert found.notes[0].startswith("too few posts to say anything of bug_report, support_question, praise: ")
+
+
 @pytest.mark.parametrize("sets", [{}, {"corrections": answered(36, 0.5, 1.0)}], ids=["no set", "few posts"])
 def test_nothing_passes_unmeasured(sets: dict[str, Answers]) -> None:
     """A gate without anything to measure lets nobody in, and refuses nobody for good."""

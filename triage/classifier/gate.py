@@ -155,17 +155,20 @@ def decide(sets: Mapping[str, Answers], *, today: str, challenger: str, notes: S
             rows.append(_f1_row(name, label, found, np.random.default_rng([seed, number, index])))
         if found.truth:
             rows.append(_calibration_row(name, found, np.random.default_rng([seed, number, len(Label)])))
+    said = list(notes)
     worse = [row for row in rows if row.verdict == "worse"]
-    measured = any(row.posts >= LEAST_POSTS and row.label != CALIBRATION for row in rows)
+    measured = {row.label for row in rows if row.posts >= LEAST_POSTS and row.label != CALIBRATION}
+    if measured and (unknown := [str(label) for label in Label if label not in measured]):
+        said.append(f"too few posts to say anything of {', '.join(unknown)}: {LEAST_POSTS} of a label are needed in a set")
     if worse:
         words = "; ".join(_in_words(row) for row in worse)
-        return Gate(today, challenger, "refused", f"it is worse than {today}: {words}", tuple(rows), tuple(notes))
+        return Gate(today, challenger, "refused", f"it is worse than {today}: {words}", tuple(rows), tuple(said))
     if not measured:
         reason = f"nothing could be measured: no label has {LEAST_POSTS} posts that were held back"
-        return Gate(today, challenger, "unmeasured", reason, tuple(rows), tuple(notes))
+        return Gate(today, challenger, "unmeasured", reason, tuple(rows), tuple(said))
     better = [row for row in rows if row.verdict == "better"]
     words = f", and better: {'; '.join(_in_words(row) for row in better)}" if better else ""
-    return Gate(today, challenger, "passed", f"it is nowhere worse than {today} beyond doubt{words}", tuple(rows), tuple(notes))
+    return Gate(today, challenger, "passed", f"it is nowhere worse than {today} beyond doubt{words}", tuple(rows), tuple(said))
 
 
 def table(gate: Gate) -> list[str]:

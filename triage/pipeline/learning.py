@@ -106,9 +106,19 @@ def train(
     more: dict[str, Any] = {} if least is None else {"least": least}
     parts.config.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="training-", dir=parts.config.folder) as folder:
-        card = run(corpus, Path(folder), corrections=learn, seed=seed, progress=progress, **more)
+        card = run(corpus, Path(folder), corrections=learn, seed=seed, progress=_but_for_the_last(progress), **more)
         parts.store.models.add(card.version, card.model_dump(mode="json"), archive.pack(Path(folder)), by, parts.clock.now())
     return card
+
+
+def _but_for_the_last(progress: Progress | None) -> Progress:
+    """The steps as they are told, but for the last one, which names a folder that is gone in a moment."""
+
+    def tell(done: int, steps: int, what: str) -> None:
+        if progress is not None:
+            progress(done, steps, what if done < steps else "the model is made")
+
+    return tell
 
 
 def new_corrections(parts: Parts) -> int:

@@ -98,8 +98,10 @@ class Registry:
     def _look(self) -> Standing:
         now = self._clock.now()
         if self._looked_at is None or not timedelta(0) <= now - self._looked_at < LOOK_EVERY:
-            self._wanted = self._store.models.standing()
-            self._looked_at = now
+            found = self._store.models.standing()
+            if found != self._wanted:
+                self._failed.clear()  # a person has just acted: what failed before is tried at once
+            self._wanted, self._looked_at = found, now
         return self._wanted
 
     def _let_act(self, wanted: str | None) -> None:
