@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -18,6 +17,7 @@ from triage.contracts import Manifest, Notifier, Platform, Tracker
 from triage.delivery import Pace
 from triage.errors import ConfigError, UserError
 from triage.mention import Label, Mention, Verdict
+from triage.pipeline.registry import Registry
 from triage.store import Store
 from triage.text import classifier_input
 from triage.trust import policy
@@ -89,7 +89,7 @@ class App:
             policy=policy(config),
         )
         self._made: dict[tuple[str, str], Any] = {}
-        self._classifier: Classifier | None = None
+        self.registry = Registry(config, self.store, self.clock)
         self._guard = Lock()
 
     def _check_names(self) -> None:
@@ -174,15 +174,5 @@ class App:
         return self.classifier().explain(classifier_input(mention), label)
 
     def classifier(self) -> Classifier:
-        """The classifier, loaded once."""
-        with self._guard:
-            if self._classifier is None:
-                from triage.classifier import Classifier, model_folder
-
-                thresholds = {str(label): value for label, value in self.config.thresholds.items()}
-                self._classifier = Classifier.load(self.config.model or model_folder(), thresholds)
-                # Some 300,000 objects that live as long as the process: to look through them again and again
-                # was an eighth of a worker's time.
-                gc.collect()
-                gc.freeze()
-            return self._classifier
+        """The model that acts now: a promotion or a rollback is noticed within some seconds."""
+        return self.registry.acting()

@@ -211,7 +211,11 @@ class Config(Section):
         description="The Redis-protocol server: `redis://…`, `rediss://…` or `redis+socket:///path`. Without it an embedded one. "
         "`REDIS_URL` overrides it.",
     )
-    model: Path | None = Field(default=None, description="The folder of the classifier. Without it the one that ships.")
+    model: Path | None = Field(
+        default=None,
+        description="The folder of a classifier, which then acts whatever was promoted. "
+        "Without it the promoted one, else the one that ships.",
+    )
     thresholds: dict[Label, Share] = Field(
         default_factory=dict,
         description="The confidence from which a label counts as sure, by label, 0 to 1. Without it those on the classifier's card.",

@@ -93,7 +93,7 @@ def _be(role: str, number: int, loaded: Classifier) -> None:
     code = 1
     try:
         if role in ("worker", "sweeper"):
-            tasks.current()._classifier = loaded  # it never changes, so it is shared instead of read eleven times
+            tasks.current().registry.share(loaded)  # it never changes, so it is shared instead of read eleven times
         ROLES[role](number)
         code = 0
     except SystemExit as end:

@@ -47,8 +47,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backfill": ("data", "Store what a source still shows from some time on; only observes unless --act."),
     "import": ("data", "Store posts from a JSONL or CSV file: the way in for channels without an API."),
     "export": ("data", "Write all mentions as JSONL or CSV."),
-    "train": ("model", "Train a classifier from a corpus and from people's corrections."),
+    "train": ("model", "Train a classifier from a corpus and people's corrections, and let the gate judge it."),
     "evaluate": ("model", "The classifier's scores."),
+    "label": ("label", "Label posts, one key a post; those that teach most come first."),
+    "models": ("model", "The models that were trained here: list, show, compare, promote, rollback."),
+    "shadow": ("model", "A challenger beside today's model: start, stop, list where they disagree."),
 }
 
 

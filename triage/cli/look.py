@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 @as_json
 def status(as_json: bool) -> None:
     """The service at a glance."""
+    from triage.pipeline import learning
+
     with opened() as app:
         found = app.store.views.status(app.clock.now())
         found["mode"] = app.config.mode
         stand = app.store.place.stand(app.clock.now())
         found["copied"], found["restore_mode_until"] = stand.copied, stand.until
         found["audits_waiting"], found["earn"] = app.store.samples.count(), app.store.samples.acting()
+        acts = learning.acting(app)
+        found["model"] = {"version": acts.version, "origin": acts.origin, "fault": acts.fault}
     if as_json:
         print_json(found)
         return
@@ -29,6 +33,9 @@ def status(as_json: bool) -> None:
     mentions = found["mentions"]
     labels = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(mentions["labels"].items())) or "none judged yet"
     click.echo(f"mode      {found['mode']}" + ("  (shows what would be done, sends nothing)" if found["mode"] == "observe" else ""))
+    click.echo(f"model     {acts.version}, {safe(acts.origin)}")
+    if acts.fault:
+        click.echo(f"          {safe(acts.fault)}")
     click.echo(f"mentions  {mentions['stored']} stored, {mentions['waiting']} waiting, {mentions['quarantined']} quarantined: {labels}")
     oldest = f", the oldest for {span(found['oldest_open_seconds'])}" if found["oldest_open_seconds"] is not None else ""
     click.echo(f"queue     {found['open_tasks']} open{oldest}")

@@ -13,6 +13,7 @@ import click
 from triage.cli.common import as_json, load_config, print_json
 
 if TYPE_CHECKING:
+    from triage.app import App
     from triage.contracts import Finding
 
 
@@ -153,6 +154,7 @@ def _examine() -> Iterator[tuple[str, Finding]]:
         return
     try:
         yield "store", Finding("ok", f"{app.store.views.count()} mentions, schema {app.store.database.version()}")
+        yield from (("model", finding) for finding in _of_the_store(app))
         yield from (("store", finding) for finding in settings.check(app.store.database))
         if config.broker:
             yield from (("broker", finding) for finding in broker.check(config.broker))
@@ -178,3 +180,26 @@ def _examine() -> Iterator[tuple[str, Finding]]:
                     yield f"{kind} {name}", Finding("fail", str(error), "Correct this, then run triage doctor again.")
     finally:
         app.close()
+
+
+def _of_the_store(app: App) -> Iterator[Finding]:
+    """Whether the models that were trained here, and that should act or run in the shadow, can be used on this machine."""
+    from triage.contracts import Finding
+    from triage.errors import ModelError
+
+    standing = app.store.models.standing()
+    for version, what in ((standing.active, "acts"), (standing.shadow, "runs in the shadow")):
+        if version is None:
+            continue
+        try:
+            app.registry.load(version)
+        except ModelError as error:
+            said, _, step = str(error).partition(" Next: ")
+            yield Finding("fail", f"{said.rstrip('.')}; another one stands in", f"{step[:1].upper()}{step[1:]}.")
+            continue
+        if what == "acts" and app.config.model is not None:
+            yield Finding(
+                "warn", f"{version} was promoted, but the config pins another one", "Take `model` out of the config, or roll back."
+            )
+        else:
+            yield Finding("ok", f"{version} {what}")

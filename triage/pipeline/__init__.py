@@ -4,6 +4,7 @@
     judge    store -> actions       process, relabel, file, accept
     deliver  actions -> far side    deliver, reconcile
     people   a person's answer      answer
+    learning a model's life         train, examine, promote, rollback, shadow
     upkeep   now and then           read_tickets, audit
     sweep    all that is due        due, lanes, once, Sweeper
 

@@ -12,6 +12,7 @@ import structlog
 from triage.errors import Gone, ModelError, RemoteError, StoreError, UserError
 from triage.failpoint import hit
 from triage.mention import ActionKind, Label, Plan, Problem, Verdict
+from triage.pipeline.learning import shadow
 from triage.pipeline.parts import Parts
 from triage.problems import thread_of
 from triage.rules import Decision, Facts, accepted, comment_key, route, ticket_key
@@ -67,6 +68,7 @@ def _judge(parts: Parts, batch: list[Claimed]) -> list[int]:
         log.exception("a mention could not be judged", mention=batch[0].id)
         parts.store.inbox.quarantine(batch[0], f"it could not be judged: {type(error).__name__}: {error}", parts.clock.now())
         return []
+    shadow(parts, [one for one in judged if one.claimed.revision == 1])
     return ready
 
 

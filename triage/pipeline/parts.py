@@ -9,6 +9,7 @@ from triage.clock import Clock
 from triage.config import Config
 from triage.contracts import Notifier, Platform, Tracker
 from triage.mention import Label, Mention, Verdict
+from triage.pipeline.registry import Registry
 from triage.store import Store
 
 
@@ -17,6 +18,7 @@ class Parts(Protocol):
 
     config: Config
     store: Store
+    registry: Registry
 
     @property
     def clock(self) -> Clock:

@@ -2,7 +2,7 @@
 
 `Store` holds five rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
 that we talk to, and the alerts), the desk (what people do) and the views (what they look at). Beside them stand the place (where
-the store is and belongs), the markers, the tickets and the samples of the blind audit.
+the store is and belongs), the markers, the tickets, the models and the samples of the blind audit.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from triage.store.database import Database
 from triage.store.desk import Desk
 from triage.store.inbox import Inbox
 from triage.store.markers import Markers
+from triage.store.models import Models
 from triage.store.outbox import Outbox
 from triage.store.owners import Owners
 from triage.store.place import Place
@@ -58,6 +59,7 @@ class Store:
         self.place.furnish()
         self.markers = Markers(self.database, self.place)
         self.tickets = Tickets(self.database)
+        self.models = Models(self.database)
         self.desk = Desk(self.database, site=site)
         self.views = Views(self.database)
 

@@ -17,6 +17,7 @@ from triage.store.accounts import HELD
 from triage.store.database import Database
 from triage.store.schema import OPEN, accounts, actions, alerts, attempts, audit, mentions, owners, problems, revisions, verdicts
 from triage.store.totals import totals
+from triage.text import classifier_input
 
 STUCK = tuple(str(state) for state in (State.DOUBT, State.PARKED, State.REJECTED))
 
@@ -243,13 +244,19 @@ class Views:
             return int(connection.scalar(sa.select(sa.func.count()).select_from(mentions)) or 0)
 
     def corrections(self) -> list[tuple[str, str]]:
-        """What people labelled, as (text, label), newest word first counted once: training data."""
+        """What people labelled, as (what the classifier reads, label): the last word on each mention, in the order of those words.
+
+        Training data. What was deleted is none.
+        """
         newest = sa.select(sa.func.max(verdicts.c.id)).where(verdicts.c.by_person).group_by(verdicts.c.mention_id)
         statement = (
-            sa.select(mentions, verdicts.c.label).join(verdicts, verdicts.c.mention_id == mentions.c.id).where(verdicts.c.id.in_(newest))
+            sa.select(mentions, verdicts.c.label)
+            .join(verdicts, verdicts.c.mention_id == mentions.c.id)
+            .where(verdicts.c.id.in_(newest), mentions.c.deleted_at.is_(None))
         )
         with self._database.read() as connection:
-            return [(row["text"], row["label"]) for row in connection.execute(statement.order_by(verdicts.c.id)).mappings()]
+            found = connection.execute(statement.order_by(verdicts.c.id)).mappings()
+            return [(text, row["label"]) for row in found if (text := classifier_input(rows.to_mention(row)))]
 
 
 def _queue_row(row: Any) -> dict[str, Any]:
