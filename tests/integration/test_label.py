@@ -224,7 +224,16 @@ def test_only_what_nobody_labelled_and_nobody_has_to_audit_blindly_is_shown(tmp_
     judge.relabel(made, made.store.desk.mention_id("2"), "praise", "ana")
     with made.store.database.write() as connection:
         verdict = connection.execute(sa.select(verdicts).where(verdicts.c.mention_id == 3)).mappings().one()
-        row = {"mention_id": 3, "verdict_id": verdict["id"], "rule": "r", "label": "noise", "model": "m", "alone": True, "share": 0.1}
+        row = {
+            "mention_id": 3,
+            "verdict_id": verdict["id"],
+            "rule": "r",
+            "digest": "d",
+            "label": "noise",
+            "model": "m",
+            "alone": True,
+            "share": 0.1,
+        }
         connection.execute(sa.insert(samples).values(row | {"drawn_at": made.clock.now()}))
     made.acme.post("z@x.example", "not judged yet")
     found = made.store.models.unlabelled(10)

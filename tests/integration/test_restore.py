@@ -525,7 +525,13 @@ def test_a_backup_of_an_older_schema_is_upgraded(start: Start, tmp_path: Path, s
     app.close()
     since = {f"{of}_{what}" for of in ("budget", "posts") for what in ("limit", "left", "reset_at")} | {"probe_at"}
     changed = {"actions": {"marker"}, "accounts": since}
-    rewrite(file, older, lambda name, data: without(data, changed[Path(name).stem]) if Path(name).stem in changed else data, schema="0001")
+    later = {"models", "disagreements", "samples", "autonomy"}
+
+    def as_of_then(name: str, data: bytes) -> bytes | None:
+        table = Path(name).stem
+        return None if table in later else without(data, changed[table]) if table in changed else data
+
+    rewrite(file, older, as_of_then, schema="0001")
     put_back(older, store_url, tmp_path / "state", app.clock, force=True)
     found = rows(store_url)
     assert [row[:-1] for row in found["actions"]] == [row[:-1] for row in wanted["actions"]]
@@ -551,8 +557,8 @@ def without(data: bytes, names: set[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def rewrite(file: Path, out: Path, change: Callable[[str, bytes], bytes], *, honest: bool = True, **manifest: Any) -> None:
-    """A backup with other files in it, and (when `honest`) with their digests in its manifest."""
+def rewrite(file: Path, out: Path, change: Callable[[str, bytes], bytes | None], *, honest: bool = True, **manifest: Any) -> None:
+    """A backup with other files in it, or without those that `change` gives nothing for, and (when `honest`) with their digests."""
     import hashlib
 
     with tarfile.open(file) as source, tarfile.open(out, "w:") as target:
@@ -567,7 +573,10 @@ def rewrite(file: Path, out: Path, change: Callable[[str, bytes], bytes], *, hon
                     told["members"] = {name: told["members"][name] | digests for name, digests in listed.items()}
                 data = json.dumps(told).encode()
             else:
-                data = change(info.name, data)
+                changed = change(info.name, data)
+                if changed is None:
+                    continue
+                data = changed
                 listed[info.name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             fresh = tarfile.TarInfo(info.name)
             fresh.size = len(data)

@@ -126,7 +126,7 @@ def describe(card: Card) -> str:
         "",
         "## How good it is",
         "",
-        f"Cross-validation in {scores.folds} parts; a post is judged by a model that has seen no text of its kind (forum, review, chat ...).",
+        f"Cross-validation in {scores.folds} parts; a post is judged by a model that has seen no text of its kind (forum, chat ...).",
         "",
         f"Macro-F1 **{scores.macro_f1:.3f}**, accuracy {scores.accuracy:.3f}, expected calibration error {scores.ece:.3f} (15 bins).",
         "",
