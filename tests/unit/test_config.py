@@ -107,7 +107,7 @@ RULE = "rules:\n  - name: one\n    then: {then}\n    reason: why\n    when: {whe
         (
             "zzz: 1\n",
             [
-                "config.yaml:1: zzz: unknown key; possible here: site, mode, state, store, broker, model, thresholds, sources, trackers, "
+                "config.yaml:1: zzz: unknown key; possible here: site, mode, state, store, broker, model, thresholds, components, sources, trackers, "
                 "notifiers, rules, delivery, web, log"
             ],
         ),

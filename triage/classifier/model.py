@@ -20,7 +20,7 @@ from triage.classifier.card import MODEL, TRAIN_AGAIN, Card, read_card
 from triage.classifier.language import language_of
 from triage.errors import ModelError
 from triage.mention import Label, Verdict
-from triage.signals import signals
+from triage.signals import beside, signals
 
 TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",
@@ -97,7 +97,7 @@ class Classifier:
                         sure=known and scores[label] >= self.thresholds[label] and self._reads(text, language),
                         by=self.card.version,
                         language=language,
-                        signals=signals(text),
+                        signals=beside(label, signals(text)),
                         evidence=self.explain(text, label) if evidence else (),
                     )
                 )
