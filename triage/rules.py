@@ -316,7 +316,9 @@ def _component(wanted: Sequence[str], mention: Mention, facts: Facts) -> str | N
 
 def unmet(when: When, mention: Mention, verdict: Verdict, facts: Facts) -> str | None:
     """The first condition that doesn't hold, in words; None where all hold."""
-    return next((_unmet(key, when, mention, verdict, facts) for key, held in _conditions(when, mention, verdict, facts) if held is None), None)
+    return next(
+        (_unmet(key, when, mention, verdict, facts) for key, held in _conditions(when, mention, verdict, facts) if held is None), None
+    )
 
 
 def _unmet(key: str, when: When, mention: Mention, verdict: Verdict, facts: Facts) -> str:
