@@ -131,6 +131,11 @@ class Classifier:
             found.append(f"the model was not measured in the language {language_of(text, tag)}")
         return found
 
+    def knows(self, text: str, tag: str | None = None) -> bool:
+        """Whether `text` has a word that the model knows, in a language that it was measured in: what `sure` needs beside confidence."""
+        text = text[:_LONGEST_TEXT]
+        return next(self._scores([text]))[1] and self._reads(text, language_of(text, tag))
+
     def neighbours(self, posts: Sequence[Labelled]) -> Neighbours:
         """These posts as the model sees them, to find the nearest in."""
         from triage.classifier.reasons import Neighbours

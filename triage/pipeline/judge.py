@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from triage.config import Config
 from triage.errors import Gone, ModelError, RemoteError, StoreError, UserError
 from triage.failpoint import hit
 from triage.mention import ActionKind, Label, Plan, Problem, Verdict
@@ -79,15 +80,19 @@ def _judged(parts: Parts, one: Claimed, verdict: Verdict, thread: str, thread_wh
 
 def decide(parts: Parts, one: Claimed, verdict: Verdict, problem: Problem) -> Decision:
     """Ask the rules, with the facts that are not in the mention."""
-    facts = Facts(
-        site=parts.config.site,
-        tracker=next(iter(parts.trackers), None),
-        notifiers=tuple(parts.notifiers),
+    return route(one.mention, verdict, problem, parts.config.rules, facts_of(parts.config, one))
+
+
+def facts_of(config: Config, one: Claimed) -> Facts:
+    """What the rules of a config must know of a mention beside what is in it."""
+    return Facts(
+        site=config.site,
+        tracker=next(iter(config.trackers), None),
+        notifiers=tuple(config.notifiers),
         new_author=one.new_author,
         mention_id=one.id,
-        components=parts.config.components,
+        components=config.components,
     )
-    return route(one.mention, verdict, problem, parts.config.rules, facts)
 
 
 def _threads(parts: Parts, batch: list[Claimed]) -> dict[int, tuple[str, str]]:
