@@ -77,7 +77,7 @@ _LINK = re.compile(r"(?:https?://|www\.)\S{1,2000}")
 
 _NUMBER = re.compile(
     r"(?<![\w.,:/@$€£¥#=+-])(v\.? ?)?(\d{1,5}(?:\.\d{1,6}){0,3})([-+]?(?:alpha|beta|rc|pre|dev|preview|nightly|snapshot)[.-]?\d{0,4})?"
-    r"(?:[ -](alpha|beta|rc|preview)[ .-]?(\d{1,3})?(?!\w))?(?![\w/@]|[.,:-]\d|-\w)",
+    r"(?:[ -](alpha|beta|rc|preview)[ .-]?(\d{1,3})?(?!\w))?(?![\w/@]|[.,:-]\d|-\w|\.[x*](?!\w))",
     re.IGNORECASE,
 )
 _BEFORE = 24  # characters that are looked at before a number
@@ -149,9 +149,9 @@ def _is_date(number: str) -> bool:
 def _is_day(number: str, after: str) -> bool:
     """12.05. or 12.05 without a year."""
     day, _, month = number.partition(".")
-    return bool(re.fullmatch(r"\d\d?", day) and re.fullmatch(r"\d\d?", month)) and (
-        month.startswith("0") or re.match(r"\. ?[a-zà-ÿ]", after) is not None
-    )
+    if not (re.fullmatch(r"[0-3]?\d", day) and re.fullmatch(r"0[1-9]|1[0-2]|[1-9]", month)):
+        return False
+    return month.startswith("0") or re.match(r"\. ?[a-zà-ÿ]", after) is not None
 
 
 def _is_thousands(number: str) -> bool:
@@ -230,15 +230,17 @@ def _systems(text: str) -> Iterator[Detail]:
 
 _EXCEPTION = re.compile(r"[a-z0-9](?:Error|Exception)(?!\w)(?:: ?([^\n]{1,160}))?")
 _ERROR_LINE = re.compile(
-    r"(?<!\w)(?:error(?: message)?|fehler(?:meldung)?|erreur|message d['’]erreur|mensaje de error|fatal|panic)\]?\s?[:=] ?([^\n]{3,160})",
+    r"(?<!\w)(?:error(?: message)?|fehler(?:meldung)?|erreur|message d['’]erreur|mensaje de error|fatal|panic)\]?\s?: ?([^\n]{3,160})",
     re.IGNORECASE,
 )
 _PANIC = re.compile(r"(?:panicked at|segmentation fault|core dumped|out of memory|stack overflow)[^\n]{0,120}", re.IGNORECASE)
-_QUOTED = re.compile(r"\"([^\"\n]{3,160})\"|“([^”\n]{3,160})”|«\s?([^»\n]{3,160})»|„([^“”\n]{3,160})[“”]|`([^`\n]{3,160})`")
+_QUOTED = re.compile(r"\"([^\"\n]{3,160})\"|“([^”\n]{3,160})”|«\s?([^»\n]{3,160})»|„([^“”\n]{3,160})[“”]")
 _SAYS_ERROR = re.compile(
-    r"\b(?:errors?|message|dialog(?:ue)?|popup|pop-up|says?|said|saying|fails? with|failed with|crashes with|shows?|fehler(?:meldung)?"
-    r"|meldung|sagt|steht"
-    r"|erscheint|kommt|erreur|affiche|dit|échoue avec|mensaje|dice|sale|aparece|muestra|pone|falla con)\b[^\n\"“«„`.!?]{0,30}$",
+    r"\b(?:errors?|message|dialog(?:ue)?|popup|pop-up|fails? with|failed with|crashes with|shows?"
+    r"|(?:app|it|screen|page|toast|server|log) sa(?:ys|id)"
+    r"|fehler(?:meldung)?|meldung|erscheint|steht|app sagt|erreur|affiche|échoue avec"
+    r"|mensaje|me dice|me sale|aparece|muestra|me pone|falla con)\b"
+    r"[^\n\"“«„.!?]{0,30}$",
     re.IGNORECASE,
 )
 _REASONS = (

@@ -275,7 +275,7 @@ def test_a_model_is_found_by_its_folder_its_version_in_the_store_or_as_the_shipp
         connection.execute(sa.insert(metadata.tables["models"]).values(**row, changed_at=now, changed_by="ana"))
     ways = [differences(app, app.config, model=name)[0] for name in (str(model_folder()), "mine-1", version)]
     assert acts(ways[0]) == acts(ways[1]) == acts(ways[2])
-    with pytest.raises(UserError, match="there is no model 'nowhere': .* the one that ships is model-"):
+    with pytest.raises(UserError, match=r"there is no model 'nowhere': .* the one that ships is model-"):
         differences(app, app.config, model="nowhere")
 
 
