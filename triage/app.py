@@ -170,7 +170,7 @@ class App:
         return model.classify([classifier_input(mention) for mention in mentions], [mention.language for mention in mentions])
 
     def explain(self, mention: Mention, label: Label) -> tuple[str, ...]:
-        """The words that speak for the label, strongest first: worked out when somebody wants them, since it costs ten times a verdict."""
+        """The words that speak for the label, strongest first: worked out when asked, since it costs thirty verdicts."""
         return self.classifier().explain(classifier_input(mention), label)
 
     def classifier(self) -> Classifier:

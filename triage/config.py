@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateA
 from triage import config_lines, config_secrets
 from triage.config_errors import explain, is_model, item_type, key_of, nearest, plain_types, refuse, unknown
 from triage.config_lines import Key, Places
-from triage.config_rules import Confidence, Count, Followers, Rule, Section, Share, Step, Target, Text, When, check
+from triage.config_rules import Confidence, Count, Followers, Rule, Section, Share, Step, Target, Text, When, Words, check
 from triage.config_secrets import Secret, absolute, fetch, for_model, passwords_in, pointer_in, resolved, values_in
 from triage.errors import ConfigError
 from triage.mention import HUMAN, Label
@@ -220,6 +220,11 @@ class Config(Section):
         default_factory=dict,
         description="The confidence from which a label counts as sure, by label, 0 to 1. Without it those on the classifier's card.",
     )
+    components: dict[str, Words] = Field(
+        default_factory=dict,
+        description="The parts of the product, each with the words that speak of it: whole words, whatever their case; a `*` at the end "
+        "takes every word that begins so. Rules ask for them by `component`.",
+    )
     sources: dict[str, Connector] = Field(default_factory=dict, description="Where mentions come from.")
     trackers: dict[str, Connector] = Field(default_factory=dict, description="Where tickets go. The first one gets the tickets.")
     notifiers: dict[str, Connector] = Field(default_factory=dict, description="Where alerts go. Each one gets every alert.")
@@ -290,7 +295,10 @@ def parse(text: str, path: Path | None = None, env: Mapping[str, str] | None = N
     except ValidationError:
         rules = ()  # the whole config's validation says what is wrong with them
     found += [(("rules", index), text) for index, text in check(rules)]
-    found += _unknown_sources(rules, sources)
+    found += _unknown_names(rules, "source", [*sources, IMPORTED])
+    components = data["components"] if isinstance(data.get("components"), dict) else {}
+    found += _unknown_names(rules, "component", list(components))
+    found += _wordless(components)
     try:
         config = Config.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -365,12 +373,20 @@ def _default_rules() -> Any:
     return config_lines.read(sample(), "the sample config")[0]["rules"]
 
 
-def _unknown_sources(rules: Sequence[Rule], sources: Sequence[str]) -> Iterator[tuple[Key, str]]:
-    names = [*sources, IMPORTED]
+def _unknown_names(rules: Sequence[Rule], condition: str, names: Sequence[str]) -> Iterator[tuple[Key, str]]:
+    """Names in a condition of a rule that the config gives to nothing."""
     for index, rule in enumerate(rules):
-        for position, name in enumerate(rule.when.source or ()):
+        for position, name in enumerate(getattr(rule.when, condition) or ()):
             if name not in names:
-                yield ("rules", index, "when", "source", position), f'"{name}" is no source{nearest(name, names)}'
+                yield ("rules", index, "when", condition, position), f'"{name}" is no {condition}{nearest(name, names)}'
+
+
+def _wordless(components: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Components that no post can speak of."""
+    for name, words in components.items():
+        listed = words if isinstance(words, list) else [words]
+        if not listed or any(isinstance(word, str) and not word.strip().strip("*").strip() for word in listed):
+            yield ("components", name), "needs words with letters in them, such as [editor, canvas*]"
 
 
 def _never_earned(config: Config) -> Iterator[tuple[Key, str]]:

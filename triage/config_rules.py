@@ -38,6 +38,7 @@ def _listed(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(min_length=1)]
+Words = Annotated[tuple[Text, ...], BeforeValidator(_listed)]
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
@@ -87,6 +88,9 @@ class When(Section):
     followers: Followers | None = Field(default=None, description="How many accounts follow the author.")
     signal: Annotated[tuple[Signal, ...] | None, BeforeValidator(_listed)] = Field(
         default=None, description="What was found beside the label: anger, security, data_loss, payment, outage, feature_request."
+    )
+    component: Annotated[tuple[Text, ...] | None, BeforeValidator(_listed)] = Field(
+        default=None, description="Names from `components`: one of the component's words stands in the post or its content warning."
     )
 
 
@@ -228,6 +232,7 @@ def _wider(a: When, b: When) -> bool:
         and _range_wider(a.followers, b.followers, math.inf)
         and _all_covered(a.source, b.source, lambda one, other: one == other)
         and _all_covered(a.signal, b.signal, lambda one, other: one == other)
+        and _all_covered(a.component, b.component, lambda one, other: one == other)
         and _all_covered(a.language, b.language, same_language)
         and _all_covered(a.words, b.words, _word_covers)
         and _all_covered(a.author, b.author, _glob_covers)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
 from triage.config_rules import Rule, When, check, handle_glob, same_language
-from triage.mention import HUMAN, ActionKind, Author, Label, Mention, Plan, Problem, Verdict
+from triage.mention import EMPTY, HUMAN, ActionKind, Author, Label, Mention, Plan, Problem, Verdict
+from triage.words import word_in
 
 __all__ = [
     "Decision",
@@ -46,7 +47,7 @@ class Facts:
 
     `tracker` is the configured tracker's name, None where there is none; `notifiers` are all of theirs. `new_author`
     tells that no earlier mention by this author is known. `mention_id` is the store's id. `earned` names the rules with
-    `mode: earn` that may act alone now.
+    `mode: earn` that may act alone now. `components` are the words of each component, as the config names them.
     """
 
     site: str
@@ -55,6 +56,7 @@ class Facts:
     new_author: bool
     mention_id: int
     earned: frozenset[str] = frozenset()
+    components: Mapping[str, Sequence[str]] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,43 +267,94 @@ def _said(verdict: Verdict, matched: Sequence[str] = ()) -> str:
 def _matched(when: When, mention: Mention, verdict: Verdict, facts: Facts) -> list[str] | None:
     """The conditions that hold, in words; None as soon as one doesn't."""
     matched: list[str] = []
-    for held in _conditions(when, mention, verdict, facts):
+    for _, held in _conditions(when, mention, verdict, facts):
         if held is None:
             return None
         matched.append(held)
     return matched
 
 
-def _conditions(when: When, mention: Mention, verdict: Verdict, facts: Facts) -> Iterator[str | None]:
-    """Each condition that the rule has: how it holds in words, or None."""
+def _conditions(when: When, mention: Mention, verdict: Verdict, facts: Facts) -> Iterator[tuple[str, str | None]]:
+    """Each condition that the rule has: its key, and how it holds in words, or None."""
     if when.label is not None:
-        yield f"label {verdict.label}" if verdict.label in when.label else None
+        yield "label", f"label {verdict.label}" if verdict.label in when.label else None
     if when.sure is not None:
-        yield ("sure" if verdict.sure else "not sure") if verdict.sure == when.sure else None
+        yield "sure", ("sure" if verdict.sure else "not sure") if verdict.sure == when.sure else None
     if when.confidence is not None:
         within = when.confidence.min <= verdict.confidence <= when.confidence.max
-        yield f"confidence {verdict.confidence:.2f}" if within else None
+        yield "confidence", f"confidence {verdict.confidence:.2f}" if within else None
     if when.source is not None:
-        yield f"source {mention.source}" if mention.source in when.source else None
+        yield "source", f"source {mention.source}" if mention.source in when.source else None
     if when.visibility is not None:
-        yield f"a {mention.visibility} post" if mention.visibility in when.visibility else None
+        yield "visibility", f"a {mention.visibility} post" if mention.visibility in when.visibility else None
     if when.new_author is not None:
-        yield ("a new author" if facts.new_author else "a known author") if facts.new_author == when.new_author else None
+        yield "new_author", ("a new author" if facts.new_author else "a known author") if facts.new_author == when.new_author else None
     if when.followers is not None:
-        yield _followers(when, mention.author)
+        yield "followers", _followers(when, mention.author)
     if when.signal is not None:
         found = [signal for signal in when.signal if signal in verdict.signals]
-        yield f"signal {', '.join(found)}" if found else None
+        yield "signal", f"signal {', '.join(found)}" if found else None
     if when.language is not None:
         language = verdict.language or mention.language or ""
-        yield f"language {language}" if any(same_language(wanted, language) for wanted in when.language) else None
+        yield "language", f"language {language}" if any(same_language(wanted, language) for wanted in when.language) else None
     if when.author is not None:
         handle = mention.author.handle.casefold().lstrip("@")
         pattern = next((pattern for pattern in when.author if fnmatchcase(handle, handle_glob(pattern))), None)
-        yield f"author like {pattern}" if pattern else None
+        yield "author", f"author like {pattern}" if pattern else None
     if when.words is not None:
-        word = _word_in(when.words, f"{mention.warning}\n{mention.text}")
-        yield f'the word "{word}"' if word else None
+        word = word_in(when.words, f"{mention.warning}\n{mention.text}")
+        yield "words", f'the word "{word}"' if word else None
+    if when.component is not None:
+        yield "component", _component(when.component, mention, facts)
+
+
+def _component(wanted: Sequence[str], mention: Mention, facts: Facts) -> str | None:
+    for name in wanted:
+        word = word_in(facts.components.get(name, ()), f"{mention.warning}\n{mention.text}")
+        if word:
+            return f'component {name} (the word "{word}")'
+    return None
+
+
+def unmet(when: When, mention: Mention, verdict: Verdict, facts: Facts) -> str | None:
+    """The first condition that doesn't hold, in words; None where all hold."""
+    return next(
+        (_unmet(key, when, mention, verdict, facts) for key, held in _conditions(when, mention, verdict, facts) if held is None), None
+    )
+
+
+def _unmet(key: str, when: When, mention: Mention, verdict: Verdict, facts: Facts) -> str:
+    """What the condition wants, and what there is."""
+    wanted = getattr(when, key)
+    if key == "label":
+        return f"it wants the label {_either(wanted)}, and this is {verdict.label}"
+    if key == "sure":
+        return "it wants a sure verdict, and this one is not" if wanted else "it wants a verdict that is not sure, and this one is"
+    if key == "confidence":
+        return f"it wants a confidence from {wanted.min:g} to {wanted.max:g}, and this is {verdict.confidence:.2f}"
+    if key == "source":
+        return f"it wants the source {_either(wanted)}, and this came by {mention.source}"
+    if key == "visibility":
+        return f"it wants a post that is {_either(wanted)}, and this is {mention.visibility}"
+    if key == "new_author":
+        return "it wants a new author, and this one is known" if wanted else "it wants a known author, and this one is new"
+    if key == "followers":
+        has = "nobody knows how many this one has" if mention.author.followers is None else f"this one has {mention.author.followers}"
+        most = "" if wanted.max is None else f" to {wanted.max}"
+        return f"it wants an author with followers from {wanted.min}{most}, and {has}"
+    if key == "signal":
+        return f"it wants the signal {_either(wanted)}, and there is {', '.join(sorted(verdict.signals)) or 'none'}"
+    if key == "language":
+        return f"it wants the language {_either(wanted)}, and this is {verdict.language or mention.language or 'unknown'}"
+    if key == "author":
+        return f"it wants an author like {_either(wanted)}, and this is {mention.author.handle}"
+    if key == "words":
+        return f"it wants the word {_either(wanted)}, and the post has none"
+    return f"it wants words of the component {_either(wanted)}, and the post has none"
+
+
+def _either(wanted: Sequence[str]) -> str:
+    return " or ".join(map(str, wanted))
 
 
 def _followers(when: When, author: Author) -> str | None:
@@ -309,39 +362,6 @@ def _followers(when: When, author: Author) -> str | None:
     if wanted is None or author.followers is None or author.followers < wanted.min:
         return None
     return None if wanted.max is not None and author.followers > wanted.max else f"{author.followers} followers"
-
-
-def _word_in(words: tuple[str, ...], text: str) -> str | None:
-    """The first of the words that the text holds, as the rule writes it."""
-    flat = _flat(text)
-    return next((word for word in words if (pattern := _pattern(word)) is not None and pattern.search(flat)), None)
-
-
-def _flat(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
-# Scripts that put no spaces between words: there a word has no edge that could be asked for.
-_NO_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-
-
-@lru_cache(maxsize=2048)
-def _pattern(word: str) -> re.Pattern[str] | None:
-    """A rule's word as a pattern over flattened text; None for one that holds nothing to look for."""
-    word = _flat(word).strip()
-    prefix = word.endswith("*")
-    word = word.rstrip("*").strip()
-    if not word:
-        return None
-    body = r"\s+".join(re.escape(part) for part in word.split())
-    before = "" if _NO_SPACES.match(word[0]) or not _is_wordly(word[0]) else r"(?<!\w)"
-    after = "" if prefix or _NO_SPACES.match(word[-1]) or not _is_wordly(word[-1]) else r"(?!\w)"
-    return re.compile(before + body + after)
-
-
-def _is_wordly(letter: str) -> bool:
-    """Can it stand inside a word? `c++` ends in something that can't, and needs no edge there."""
-    return letter.isalnum() or letter == "_"
 
 
 # Drafts

@@ -293,12 +293,39 @@ _KNOWN = _Known()
 
 def signals(text: str) -> frozenset[str]:
     """The signals of a text, a subset of `SIGNALS`. Takes some tens of microseconds for a short post."""
-    places = _places(text[:_LOOKED_AT])
-    return frozenset(rule.signal for rule in _RULES if all(map(places.__contains__, rule.near)) and _holds(rule, places))
+    places = _places(*_split(text[:_LOOKED_AT]))
+    return frozenset(rule.signal for rule in _RULES if all(map(places.__contains__, rule.near)) and _holds(rule, places) is not None)
 
 
-def _places(text: str) -> dict[str, list[int]]:
-    """Where the words of each group stand, counted in words."""
+def raised_by(text: str) -> dict[str, str]:
+    """Each signal of a text with the words that raised it, in lower case and without the signs between them."""
+    words, numbers = _split(text[:_LOOKED_AT])
+    places = _places(words, numbers)
+    found: dict[str, str] = {}
+    for rule in _RULES:
+        held = _holds(rule, places) if rule.signal not in found else None
+        if held is not None:
+            start, last = bisect_left(numbers, held[0]), bisect_left(numbers, held[1])
+            found[rule.signal] = " ".join(words[start : last + _run_at(words, last, rule.near)])
+    return found
+
+
+def beside(label: str, found: frozenset[str]) -> frozenset[str]:
+    """The signals that a verdict carries: a wish for a feature is one on a support question, and on nothing else."""
+    return found if label == "support_question" else found - {FEATURE_REQUEST}
+
+
+def _run_at(words: list[str], start: int, groups: tuple[str, ...]) -> int:
+    """How many words the longest run of these groups has that begins there."""
+    for length in range(_LONGEST.get(words[start], 1), 1, -1):
+        run = " ".join(words[start : start + length])
+        if any(group in groups for group in _EXACT.get(run, ())):
+            return length
+    return 1
+
+
+def _split(text: str) -> tuple[list[str], list[int]]:
+    """The words of a text, and the number of each: a full stop counts as many words."""
     words: list[str] = []
     numbers: list[int] = []
     number = 0
@@ -309,6 +336,11 @@ def _places(text: str) -> dict[str, list[int]]:
             number += 1
             words.append(_GLUED.sub("", word, count=1) if "'" in word and _GLUED.match(word) else word)
             numbers.append(number)
+    return words, numbers
+
+
+def _places(words: list[str], numbers: list[int]) -> dict[str, list[int]]:
+    """Where the words of each group stand, counted in words."""
     found: dict[str, list[int]] = {}
     known = _KNOWN
     for start, first in enumerate(words):
@@ -325,13 +357,16 @@ def _places(text: str) -> dict[str, list[int]]:
     return found
 
 
-def _holds(rule: _Rule, places: dict[str, list[int]]) -> bool:
+def _holds(rule: _Rule, places: dict[str, list[int]]) -> tuple[int, int] | None:
+    """Where the words stand by which a rule holds, from first to last; None where it doesn't."""
+    if not all(group in places for group in rule.near):
+        return None
     against = sorted(place for group in rule.unless for place in places.get(group, ()))
-    for first, last in _near([places[group] for group in rule.near], rule.within):
+    for first, last in sorted(_near([places[group] for group in rule.near], rule.within)):
         at = bisect_left(against, first - rule.before)
         if at == len(against) or against[at] > last + rule.after:
-            return True
-    return False
+            return first, last
+    return None
 
 
 def _near(groups: list[list[int]], within: int) -> set[tuple[int, int]]:

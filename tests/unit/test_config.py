@@ -107,8 +107,8 @@ RULE = "rules:\n  - name: one\n    then: {then}\n    reason: why\n    when: {whe
         (
             "zzz: 1\n",
             [
-                "config.yaml:1: zzz: unknown key; possible here: site, mode, state, store, broker, model, thresholds, sources, trackers, "
-                "notifiers, rules, audit, autonomy, delivery, web, log"
+                "config.yaml:1: zzz: unknown key; possible here: site, mode, state, store, broker, model, thresholds, components, sources, "
+                "trackers, notifiers, rules, audit, autonomy, delivery, web, log"
             ],
         ),
         (f"{{mode:{CANARY}}}\n", ["config.yaml:1: mode: unknown key; write a space after the colon"]),

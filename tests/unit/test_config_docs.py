@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 
 from tests.unit.configs import parse
 from triage import app, config, config_lines
+from triage.mention import Label
 
 # The sample
 
@@ -29,7 +31,7 @@ def test_the_sample_shows_every_key_and_its_comments_tell_the_defaults() -> None
     """With every comment switched on it still loads, and holds each key that there is."""
     data, places = config_lines.read(uncommented(config.sample()), "sample")
     shown = {".".join("*" if isinstance(part, int) else part for part in key) for key in places}
-    shown = {re.sub(r"^(sources|trackers|notifiers)\.\w+", r"\1.*", key) for key in shown}
+    shown = {re.sub(r"^(sources|trackers|notifiers|components)\.\w+", r"\1.*", key) for key in shown}
     for key, _ in keys_of(config.Config):
         key = key.replace("[]", ".*").replace("<name>", "*").replace("<label>", "praise")
         assert key in shown, f"{key} is missing from the sample"
@@ -71,7 +73,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
         elif is_model(inner):
             rows += keys_of(inner, f"{key}[].")
         elif kind is not inner and getattr(kind, "__origin__", None) is dict:
-            rows.append((f"{key}.<label>", field.description))
+            rows.append((f"{key}.<{'label' if Label in get_args(kind) else 'name'}>", field.description))
     return rows
 
 
@@ -82,7 +84,7 @@ def documented() -> list[tuple[str, str, str]]:
 
 def test_every_key_is_documented_and_nothing_else() -> None:
     """The tables hold each key, in order, with the words of the model."""
-    wanted = [(key, text) for key, text in keys_of(config.Config) if not key.endswith("<label>")]
+    wanted = [(key, text) for key, text in keys_of(config.Config) if not key.endswith(("<label>", "<name>"))]
     assert [(key, text) for key, _, text in documented() if ": " not in key] == wanted
 
 
@@ -114,8 +116,6 @@ def test_every_option_of_every_connector_is_documented() -> None:
 
 def test_every_signal_can_be_asked_for_by_a_rule() -> None:
     """The rules know the words that the signals' module finds, and no others."""
-    from typing import get_args
-
     from triage.config_rules import Signal
     from triage.signals import SIGNALS
 

@@ -28,7 +28,7 @@ _LONGEST_TEXT = 20_000  # characters
 _LEAST_SHARE = 0.1  # of each label
 _ALIKE = 80.0  # per cent of the letters; two posts that ask for the same thing in other words stay below
 _FRAME_WORDS = 5
-_FRAME_POSTS = 4  # this many posts may begin with the same words, or hold the same run of words
+_FRAME_POSTS = 4  # this many posts may begin with the same words, or hold the same run of words; of a large corpus one in 1,000
 _FINDINGS_OF_A_KIND = 10  # more are counted, not listed
 
 
@@ -180,5 +180,5 @@ def _frames(posts: Sequence[Post]) -> Iterator[str]:
                 runs[run].append(post.id)
     for kind, found in (("begin with", openings), ("hold", runs)):
         for words_, ids in found.items():
-            if len(ids) > _FRAME_POSTS:
+            if len(ids) > max(_FRAME_POSTS, len(posts) // 1_000):
                 yield f"{len(ids)} posts {kind} {words_!r}: {', '.join(ids[:6])}"

@@ -14,13 +14,16 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triage.classifier.card import MODEL, TRAIN_AGAIN, Card, read_card
 from triage.classifier.language import language_of
 from triage.errors import ModelError
 from triage.mention import Label, Verdict
-from triage.signals import signals
+from triage.signals import beside, signals
+
+if TYPE_CHECKING:
+    from triage.classifier.reasons import Labelled, Neighbours, Weighed
 
 TRUSTED = (
     "triage.classifier.features.Form",
@@ -95,27 +98,47 @@ class Classifier:
                         sure=known and scores[label] >= self.thresholds[label] and self._reads(text, language),
                         by=self.card.version,
                         language=language,
-                        signals=signals(text),
+                        signals=beside(label, signals(text)),
                         evidence=self.explain(text, label) if evidence else (),
                     )
                 )
         return verdicts
 
     def explain(self, text: str, label: str) -> tuple[str, ...]:
-        """Up to five words of `text`, as they stand in it, that spoke for `label` rather than for the others; strongest first."""
-        from triage.classifier.features import spans
+        """Up to five words of `text`, as they stand in it, that spoke for `label`; strongest first."""
+        return tuple(one.what for one in self.weigh(text, label).speaks_for if one.kind == "word")[:_EVIDENCE]
 
+    def weigh(self, text: str, label: str) -> Weighed:
+        """What of `text` spoke for `label`, and what against it."""
+        from triage.classifier.reasons import weigh
+
+        def scores_of(texts: Sequence[str]) -> list[dict[Label, float]]:
+            return [scores for scores, _ in self._scores(texts)] if texts else []
+
+        return weigh(self._features, self._judge, scores_of, text[:_LONGEST_TEXT], Label(label))
+
+    def doubts(self, text: str, verdict: Verdict, tag: str | None = None) -> list[str]:
+        """Why a verdict of this model on `text` is not sure, in words; empty when it is. `tag` is the language that the platform says."""
         text = text[:_LONGEST_TEXT]
-        weights = self._judge.coef_
-        lift = weights[self._labels.index(Label(label))] - weights.mean(axis=0)
-        row = self._features.transform([text])
-        values = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
-        strength: dict[str, tuple[float, str]] = {}
-        for shown, token in spans(text):
-            if token not in strength:
-                strength[token] = (sum(values.get(column, 0.0) * float(lift[column]) for column in set(self._terms.columns(token))), shown)
-        ranked = sorted((item for item in strength.values() if item[0] > 0), key=lambda item: -item[0])
-        return tuple(shown for _, shown in ranked[:_EVIDENCE])
+        found: list[str] = []
+        if not next(self._scores([text]))[1]:
+            found.append("it has no word that the model knows")
+        if verdict.confidence < self.thresholds[verdict.label]:
+            found.append(f"{verdict.confidence:.2f} is below the threshold of {verdict.label}, {self.thresholds[verdict.label]:.2f}")
+        if not self._reads(text, language_of(text, tag)):
+            found.append(f"the model was not measured in the language {language_of(text, tag)}")
+        return found
+
+    def knows(self, text: str, tag: str | None = None) -> bool:
+        """Whether `text` has a word that the model knows, in a language that it was measured in: what `sure` needs beside confidence."""
+        text = text[:_LONGEST_TEXT]
+        return next(self._scores([text]))[1] and self._reads(text, language_of(text, tag))
+
+    def neighbours(self, posts: Sequence[Labelled]) -> Neighbours:
+        """These posts as the model sees them, to find the nearest in."""
+        from triage.classifier.reasons import Neighbours
+
+        return Neighbours(self._terms, posts)
 
     def _reads(self, text: str, language: str | None) -> bool:
         """Whether the model was measured in the text's language; people's clients say a wrong one, so a guess counts as well."""

@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("look", "The service at a glance."),
     "queue": ("look", "Open human tasks, and actions that wait for a decision."),
     "show": ("look", "Everything that happened to a mention, and why."),
+    "why": ("why", "Why a mention was judged and routed so: words, nearest labelled posts, rules."),
+    "replay": ("replay", "What changed rules or another model would have done with the past; sends and stores nothing."),
     "answer": ("people", "Answer a task: posts the reply in the thread."),
     "accept": ("people", "Carry out what a rule suggested."),
     "relabel": ("people", "Say what a mention really is; ticket and tasks follow."),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,33 @@ def load_config() -> Config:
 
     path = os.environ.get("TRIAGE_CONFIG")
     return config.load(Path(path) if path else None)
+
+
+def config_if_any() -> Config | None:
+    """The config where there is one: some commands work without."""
+    return load_config() if os.environ.get("TRIAGE_CONFIG") or Path("config.yaml").exists() else None
+
+
+def config_or_sample() -> Config:
+    """The config, or the rules that ship."""
+    from triage import config
+
+    return config_if_any() or config.parse(config.sample())
+
+
+def moment(text: str) -> datetime:
+    """A moment from `7d`, `2h` or a date."""
+    from triage.errors import UserError
+
+    match = re.fullmatch(r"(\d{1,5})([smhdw])", text.strip())
+    try:
+        if match:
+            unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[match[2]]
+            return datetime.now(UTC) - timedelta(**{unit: int(match[1])})
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UserError(f"{text!r} is no time; write it like 7d, 12h or 2026-03-31") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -16,18 +15,17 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from triage.cli.common import load_config, opened, safe
+from triage.cli.common import config_if_any, config_or_sample, moment, opened, safe
 
 if TYPE_CHECKING:
     from triage.classifier import Classifier
-    from triage.config import Config
     from triage.mention import Mention, Verdict
 
 BATCH = 256
 
 
 @contextmanager
-def _progress(what: str, total: int | None = None) -> Iterator[Any]:
+def progress(what: str, total: int | None = None) -> Iterator[Any]:
     """A bar on standard error; silent when that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -49,16 +47,11 @@ def _open(file: str) -> IO[str]:
         raise UserError(f"{file} can't be read ({error.strerror}); give the name of a file, or - for standard input") from None
 
 
-def _config() -> Config | None:
-    """The config where there is one: classify and listen work without."""
-    return load_config() if os.environ.get("TRIAGE_CONFIG") or Path("config.yaml").exists() else None
-
-
 def _model(path: Path | None) -> Classifier:
     """The classifier of the config where there is one, else the one that ships."""
     from triage.classifier import Classifier, model_folder
 
-    config = _config()
+    config = config_if_any()
     if config is None:
         return Classifier.load(path or model_folder())
     return Classifier.load(path or config.model or model_folder(), {str(k): v for k, v in config.thresholds.items()})
@@ -80,7 +73,7 @@ def _model(path: Path | None) -> Classifier:
 def classify(file: str, form: str, model: Path | None) -> None:
     """Judge the posts of FILE (`-` or nothing: standard input). With jsonl, lines come out as they went in, in order."""
     judge = _model(model)
-    with _open(file) as lines, _progress("classifying") as advance:
+    with _open(file) as lines, progress("classifying") as advance:
         for chunk in _chunks(lines, BATCH):
             texts = [_text(line, form, number) for number, line in chunk]
             for text, verdict in zip(texts, judge.classify(texts), strict=True):
@@ -150,7 +143,7 @@ def listen(feed: str, dry_run: bool, since: str, follow: bool, limit: int) -> No
     platform = manifest("platforms", "mastodon").build("listen", options)
     judge = _model(None)
     seen: set[str] = set()
-    start = _since(since)
+    start = moment(since)
     while True:
         for page in platform.history(start):
             fresh = [item.mention for item in page.items if item.mention is not None and item.mention.uri not in seen]
@@ -173,12 +166,12 @@ def _tell(mentions: list[Mention], judge: Classifier) -> None:
 
     if not mentions:
         return
-    rules = _rules()
+    own = config_or_sample()
     for mention, verdict in zip(
         mentions, judge.classify([classifier_input(m) for m in mentions], [m.language for m in mentions]), strict=True
     ):
-        facts = Facts(site="triage", tracker="tracker", notifiers=("oncall",), new_author=False, mention_id=0)
-        decision = route(mention, verdict, Problem(0, mention.uri), rules, facts)
+        facts = Facts("triage", "tracker", ("oncall",), new_author=False, mention_id=0, components=own.components)
+        decision = route(mention, verdict, Problem(0, mention.uri), own.rules, facts)
         click.echo(_line(verdict, mention.text))
         steps = ", ".join(dict.fromkeys(str(plan.kind) for plan in decision.plans))
         click.echo(
@@ -188,34 +181,12 @@ def _tell(mentions: list[Mention], judge: Classifier) -> None:
         )
 
 
-def _rules() -> Any:
-    from triage import config
-
-    own = _config() or config.parse(config.sample())
-    return own.rules
-
-
 def _wait(until: datetime, why: str) -> None:
     """Somebody asked for it and sees it wait; the service goes on beside it with what is left."""
     import time
 
     click.echo(f"waits until {until:%H:%M:%S} UTC: {why}", err=True)
     time.sleep(max((until - datetime.now(UTC)).total_seconds(), 1.0))
-
-
-def _since(text: str) -> datetime:
-    """A moment from `7d`, `2h` or a date."""
-    from triage.errors import UserError
-
-    match = re.fullmatch(r"(\d{1,5})([smhdw])", text.strip())
-    if match:
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[match[2]]
-        return datetime.now(UTC) - timedelta(**{unit: int(match[1])})
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise UserError(f"{text!r} is no time; write it like 7d, 12h or 2026-03-31") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.command()
@@ -228,7 +199,7 @@ def backfill(since: str, source: str | None, act: bool) -> None:
     from triage.errors import UserError
     from triage.pipeline import intake, judge
 
-    start = _since(since)
+    start = moment(since)
     with opened() as app:
         checked_card(app.config.model or model_folder())  # before anything is stored
         if source and source not in app.sources:
@@ -236,9 +207,9 @@ def backfill(since: str, source: str | None, act: bool) -> None:
         names = [source] if source else list(app.sources)
         if not names:
             raise UserError("the config has no sources; add one, or run triage init")
-        with _progress("fetching") as advance:
+        with progress("fetching") as advance:
             new = [id_ for name in names for id_ in intake.backfill(app, name, start, act=act, progress=advance, wait=_wait)]
-        with _progress("judging", total=len(new)) as advance:
+        with progress("judging", total=len(new)) as advance:
             judge.process(app)
             advance(len(new))
     done = "they are handled like new ones" if act else "they are only observed; release one: triage retry ACTION"
@@ -260,10 +231,10 @@ def import_(file: str, form: str | None) -> None:
     form = form or ("csv" if file.lower().endswith(".csv") else "jsonl")
     with opened() as app:
         checked_card(app.config.model or model_folder())  # before anything is stored
-        with _open(file) as lines, _progress("importing") as advance:
+        with _open(file) as lines, progress("importing") as advance:
             rows = items(lines, form=form, source=IMPORTED, now=app.clock.now())
             new, broken = intake.take_in(app, IMPORTED, rows, progress=advance)
-        with _progress("judging", total=len(new)) as advance:
+        with progress("judging", total=len(new)) as advance:
             judge.process(app)
             advance(len(new))
     click.echo(f"{len(new)} new mentions" + (f", {broken} rows could not be read: triage queue --quarantined" if broken else ""))
@@ -282,7 +253,7 @@ def export(form: str, out: Path | None) -> None:
         except OSError as error:
             raise UserError(f"{out} can't be written ({error.strerror}); name another file") from None
         try:
-            with _progress("exporting", total=app.store.views.count()) as advance:
+            with progress("exporting", total=app.store.views.count()) as advance:
                 writer: Any = None
                 for row in app.store.views.export():
                     if form == "jsonl":

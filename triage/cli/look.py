@@ -154,6 +154,9 @@ def show(mention: str, as_json: bool) -> None:
             click.echo(f"  because of: {', '.join(safe(word) for word in verdict['evidence'])}")
         if verdict["signals"]:
             click.echo(f"  signals: {', '.join(verdict['signals'])}")
+        click.echo(f"  words for and against it: triage why {found['id']}")
+    for name, values in found["details"].items():
+        click.echo(f"  {name}: {safe(values)}")
     if found["ticket"]:
         ticket = found["ticket"]
         more = "".join(f", {word}" for word in (ticket["status"], ticket["resolution"], *ticket["fix_versions"]) if word)

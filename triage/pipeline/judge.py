@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from triage.config import Config
 from triage.errors import Gone, ModelError, RemoteError, StoreError, UserError
 from triage.failpoint import hit
 from triage.mention import ActionKind, Label, Plan, Problem, Verdict
@@ -16,8 +17,10 @@ from triage.pipeline.learning import shadow
 from triage.pipeline.parts import Parts
 from triage.problems import thread_of
 from triage.rules import Decision, Facts, accepted, comment_key, route, ticket_key
+from triage.signals import FEATURE_REQUEST, beside, signals
 from triage.store.board import Claimed, Judged
 from triage.store.samples import Answer
+from triage.text import classifier_input
 
 log = structlog.get_logger()
 
@@ -74,21 +77,26 @@ def _judge(parts: Parts, batch: list[Claimed]) -> list[int]:
 
 def _judged(parts: Parts, one: Claimed, verdict: Verdict, thread: str, thread_why: str) -> Judged:
     if one.by_person is not None:  # a person's label stands through an edit; what the new text signals counts all the same
-        verdict = replace(one.by_person, signals=verdict.signals)
+        verdict = replace(one.by_person, signals=_signals(one, one.by_person.label, verdict.signals))
     return Judged(one, verdict, thread, thread_why, partial(decide, parts, one, verdict))
 
 
 def decide(parts: Parts, one: Claimed, verdict: Verdict, problem: Problem, earned: frozenset[str]) -> Decision:
     """Ask the rules, with the facts that are not in the mention."""
-    facts = Facts(
-        site=parts.config.site,
-        tracker=next(iter(parts.trackers), None),
-        notifiers=tuple(parts.notifiers),
+    return route(one.mention, verdict, problem, parts.config.rules, facts_of(parts.config, one, earned))
+
+
+def facts_of(config: Config, one: Claimed, earned: frozenset[str]) -> Facts:
+    """What the rules of a config must know of a mention beside what is in it; `earned` may act alone now."""
+    return Facts(
+        site=config.site,
+        tracker=next(iter(config.trackers), None),
+        notifiers=tuple(config.notifiers),
         new_author=one.new_author,
         mention_id=one.id,
         earned=earned,
+        components=config.components,
     )
-    return route(one.mention, verdict, problem, parts.config.rules, facts)
 
 
 def _threads(parts: Parts, batch: list[Claimed]) -> dict[int, tuple[str, str]]:
@@ -138,7 +146,7 @@ def relabel(parts: Parts, mention_id: int, label: str, by: str, *, sample: int |
     """
     claimed, thread, last = parts.store.desk.take(mention_id)
     chosen = Label(label)
-    verdict = _by_person(chosen, by, last)
+    verdict = _by_person(claimed, chosen, by, last)
     judged = Judged(claimed, verdict, thread or claimed.mention.uri, "labelled by a person", partial(decide, parts, claimed, verdict))
     ready = parts.store.inbox.record_by_person(judged, parts.clock.now(), answer=Answer(sample, chosen, by) if sample else None)
     if last is None or last.label != chosen:
@@ -155,7 +163,7 @@ def file(parts: Parts, mention_id: int, by: str) -> list[int]:
     if tracker is None:
         raise UserError("the config names no tracker, so nothing can be filed; add one under `trackers`")
     claimed, thread, last = parts.store.desk.take(mention_id)
-    verdict = _by_person(Label.BUG_REPORT, by, last)
+    verdict = _by_person(claimed, Label.BUG_REPORT, by, last)
 
     def decision(problem: Problem, earned: frozenset[str]) -> Decision:
         asked = decide(parts, claimed, verdict, problem, earned)
@@ -174,10 +182,16 @@ def file(parts: Parts, mention_id: int, by: str) -> list[int]:
     return parts.store.inbox.record_by_person(judged, parts.clock.now())
 
 
-def _by_person(label: Label, by: str, last: Verdict | None) -> Verdict:
+def _by_person(claimed: Claimed, label: Label, by: str, last: Verdict | None) -> Verdict:
     scores = {str(name): float(name is label) for name in Label}
-    signals = last.signals if last else frozenset()
-    return Verdict(label, 1.0, scores, True, by, by_person=True, language=last.language if last else None, signals=signals)
+    found = _signals(claimed, label, last.signals if last else frozenset())
+    return Verdict(label, 1.0, scores, True, by, by_person=True, language=last.language if last else None, signals=found)
+
+
+def _signals(claimed: Claimed, label: Label, found: frozenset[str]) -> frozenset[str]:
+    """What a model found beside its own label, as it goes with a person's: a wish for a feature counts on a question alone."""
+    wished = {FEATURE_REQUEST} & signals(classifier_input(claimed.mention))
+    return beside(label, found | wished)
 
 
 def accept(parts: Parts, task_id: int, by: str) -> list[int]:

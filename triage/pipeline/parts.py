@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from triage.classifier import Classifier
 from triage.clock import Clock
 from triage.config import Config
 from triage.contracts import Notifier, Platform, Tracker
@@ -29,6 +30,9 @@ class Parts(Protocol):
 
     def explain(self, mention: Mention, label: Label) -> tuple[str, ...]:
         """The words that speak for the label, strongest first."""
+
+    def classifier(self) -> Classifier:
+        """The classifier, loaded once; `ModelError` when it can't be used."""
 
     def platform(self, source: str) -> Platform:
         """The platform of a source, by the source's name; `UserError` when the config has none of that name."""

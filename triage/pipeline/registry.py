@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import socket
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -74,18 +75,18 @@ class Registry:
             self._guard.release()
         return self._beside
 
-    def load(self, version: str) -> Classifier:
-        """A model that the store keeps, with the config's thresholds. Raises ModelError when it can't be used."""
+    def load(self, version: str, thresholds: Mapping[str, float] | None = None) -> Classifier:
+        """A model that the store keeps, with the config's thresholds or other ones. Raises ModelError when it can't be used."""
         from triage.classifier import archive
 
         files, card = self._store.models.files(version, archive.LARGEST)
-        return archive.load(files, version, card, self._config.folder / "models", self._thresholds)
+        return archive.load(files, version, card, self._config.folder / "models", self._thresholds if thresholds is None else thresholds)
 
-    def shipped(self) -> Classifier:
+    def shipped(self, thresholds: Mapping[str, float] | None = None) -> Classifier:
         """The model that ships."""
         from triage.classifier import Classifier, model_folder
 
-        return Classifier.load(model_folder(), self._thresholds)
+        return Classifier.load(model_folder(), self._thresholds if thresholds is None else thresholds)
 
     def share(self, classifier: Classifier) -> None:
         """Let this loaded copy of the model that ships act until the store says otherwise."""

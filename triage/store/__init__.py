@@ -1,8 +1,9 @@
 """The only place that knows SQL: dataclasses in and out, one transaction a method.
 
-`Store` holds five rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
-that we talk to, and the alerts), the desk (what people do) and the views (what they look at). Beside them stand the place (where
-the store is and belongs), the markers, the tickets, the models and the samples of the blind audit.
+`Store` holds six rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
+that we talk to, and the alerts), the desk (what people do), the views (what they look at) and the history (what was, to be judged
+again). Beside them stand the place (where the store is and belongs), the markers, the tickets, the models and the samples of the
+blind audit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from triage.delivery import Pace
 from triage.store.accounts import Accounts
 from triage.store.database import Database
 from triage.store.desk import Desk
+from triage.store.history import History
 from triage.store.inbox import Inbox
 from triage.store.markers import Markers
 from triage.store.models import Models
@@ -62,6 +64,7 @@ class Store:
         self.models = Models(self.database)
         self.desk = Desk(self.database, site=site)
         self.views = Views(self.database)
+        self.history = History(self.database)
 
     def count(self, now: datetime) -> bool:
         """Count what a large store holds, for those who look at it later; False when it is small."""

@@ -134,7 +134,7 @@ def of_verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def to_verdict(row: RowMapping) -> Verdict:
+def to_verdict(row: RowMapping | Mapping[str, Any]) -> Verdict:
     """The verdict in a row of `verdicts`."""
     data = row["data"]
     return Verdict(

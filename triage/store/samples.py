@@ -269,11 +269,11 @@ class Samples:
 
     # What came of it
 
-    def acting(self) -> dict[str, bool]:
-        """Whether each rule acts alone that earns its autonomy, by name in the config's order."""
+    def acting(self, policy: trust.Policy | None = None) -> dict[str, bool]:
+        """Whether each rule acts alone that earns its autonomy, by name in the config's order; by another config's `policy` if given."""
         with self._database.read() as connection:
             earned = {row.rule: row.digest for row in connection.execute(sa.select(autonomy).where(autonomy.c.earned))}
-        return {name: earned.get(name) == terms.digest for name, terms in self._policy.terms.items()}
+        return {name: earned.get(name) == terms.digest for name, terms in (policy or self._policy).terms.items()}
 
     def records(self) -> dict[str, Record]:
         """How each rule stands that earns its autonomy, by name in the config's order."""

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
 
 from triage.budget import Budget
+from triage.details import details
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
 from triage.store.accounts import HELD
@@ -172,6 +173,7 @@ class Views:
             "quarantined": row["quarantined"],
             "status": _mention_status(row, done),
             "verdict": _verdict(rows.to_verdict(found[-1])) if found else None,
+            "details": {name.lower(): values for name, values in details(row["text"]).facts()},
             "thread": row["thread"],
             "thread_why": found[-1]["data"].get("thread_why", "") if found else "",
             "problem": row["problem_id"],

@@ -14,6 +14,7 @@ import jinja2
 import jinja2.meta
 import jinja2.sandbox
 
+from triage.details import details
 from triage.errors import Refused
 from triage.mention import Attachment, Label, Mention, Verdict, Work
 from triage.text import one_line, without_names_at_start
@@ -122,7 +123,7 @@ def ticket(intro: str, work: Work) -> Callable[[int], list[Block]]:
         return [
             Words(cut(opening, room)),
             *_post(mention, f"{_who(mention)} wrote on {_when(mention)}:", text, room),
-            Facts((*_links(mention, work, room), *_verdict(work.verdict, room), _reason(work, room))),
+            Facts((*_links(mention, work, room), *_details(mention, room), *_verdict(work.verdict, room), _reason(work, room))),
             Signature(work.marker),
         ]
 
@@ -155,7 +156,7 @@ def comment(work: Work) -> Callable[[int], list[Block]]:
         facts = [Fact("Post", url=mention.url or mention.uri)]
         if what == "report":
             shown += _post(mention, f"{_who(mention)} wrote on {_when(mention)}:", text, room)
-            facts += [*_attachments(mention, room), *_verdict(work.verdict, room)]
+            facts += [*_attachments(mention, room), *_details(mention, room), *_verdict(work.verdict, room)]
         elif what == "edited":
             shown += _post(mention, f"It now says, as of {_when(mention)}:", text, room)
         elif what == "relabelled":
@@ -216,6 +217,11 @@ def _attachments(mention: Mention, room: int) -> list[Fact]:
     facts = [fact(number, attachment) for number, attachment in enumerate(mention.attachments[:MOST_ATTACHMENTS], 1)]
     more = len(mention.attachments) - len(facts)
     return [*facts, Fact("More attachments", f"{more}, see the post")] if more > 0 else facts
+
+
+def _details(mention: Mention, room: int) -> list[Fact]:
+    """Version, system and error text, where the post tells them."""
+    return [Fact(name, _note(values, room)) for name, values in details(mention.text).facts()]
 
 
 def _verdict(verdict: Verdict | None, room: int) -> list[Fact]:
