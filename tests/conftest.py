@@ -24,3 +24,13 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/triage.db"
     url: str = request.getfixturevalue("database")
     return url
+
+
+TIERS = ("faults", "acceptance", "integration", "contract", "unit")
+"""The folders of tests, the slowest first: a process that gets a slow file last keeps the whole run waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files by their tier, and within one as they were."""
+    names = {name: number for number, name in enumerate(TIERS)}
+    items.sort(key=lambda item: next((names[part] for part in item.path.parts if part in names), len(names)))

@@ -91,7 +91,7 @@ class Terms(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     texts hold it.
     """
 
-    def __init__(self, letters: int = 5, words_least: int = 2, letters_least: int = 3, power: float = 0.35, weight: float = 0.33) -> None:
+    def __init__(self, letters: int = 5, words_least: int = 2, letters_least: int = 5, power: float = 0.35, weight: float = 0.33) -> None:
         self.letters = letters
         self.words_least = words_least
         self.letters_least = letters_least
