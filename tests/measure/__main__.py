@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.measure import learning, page, projects, reference, transfer
+from tests.measure import learning, page, projects, recipe, reference, transfer
 from tests.measure.ground import Ground, NoSet
 from tests.measure.report import Section, machine, text
 from triage.classifier import model_folder
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\n{section.title} ({name}, {time.perf_counter() - began:.0f} s)\n{section.note}\n\n{text(section.figures)}", flush=True)
         if options.write:
             now = f"{datetime.now(UTC):%Y-%m-%d}"
-            page.keep({name: page.Kept(section, now, machine(), ground.classifier.card.version)}, list(MEASURES))
+            page.keep({name: page.Kept(section, now, machine(), ground.classifier.card.version)}, recipe.corpus(), list(MEASURES))
     if left_out:
         where = f"{options.data} doesn't hold" if options.data else "no folder was given (make evaluate DATA=folder) with"
         print("\nLeft out: " + "; ".join(f"{name}: {where} {missing}.jsonl" for name, missing in left_out.items()))

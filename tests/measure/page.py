@@ -6,12 +6,16 @@ Each measure is kept with the day, the machine and the model that it was made wi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.measure import plots
 from tests.measure.report import Section, markdown
 from tests.shared import ROOT
+from triage.classifier.corpus import Post
+from triage.mention import Label
 
 PAGE = ROOT / "docs" / "model.md"
 FOLDER = ROOT / "docs" / "model"
@@ -29,27 +33,52 @@ class Kept:
     model: str
 
 
-def read(folder: Path = FOLDER) -> dict[str, Kept]:
-    """The figures that are kept, by the name of their section; none when there is no file."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the page is written from: the corpus in counts (by file, by label and language), and each section by its name."""
+
+    corpus: dict[str, dict[str, int]]
+    measured: dict[str, Kept]
+
+
+def read(folder: Path = FOLDER) -> Content:
+    """What is kept; nothing when there is no file."""
     path = folder / "figures.json"
     if not path.exists():
-        return {}
+        return Content({}, {})
     found = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Kept(Section.from_json(one["section"]), one["when"], one["machine"], one["model"]) for name, one in found.items()}
-
-
-def keep(new: dict[str, Kept], order: list[str], page: Path = PAGE, folder: Path = FOLDER) -> None:
-    """Put the new figures in the place of the old ones of their sections, and write page and plots anew."""
-    kept = {**read(folder), **new}
-    kept = {name: kept[name] for name in order if name in kept}
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        name: {"when": one.when, "machine": one.machine, "model": one.model, "section": one.section.as_json()} for name, one in kept.items()
+    measured = {
+        name: Kept(Section.from_json(one["section"]), one["when"], one["machine"], one["model"]) for name, one in found["measured"].items()
     }
+    return Content(found["corpus"], measured)
+
+
+def keep(new: dict[str, Kept], posts: Sequence[Post], order: Sequence[str], page: Path = PAGE, folder: Path = FOLDER) -> None:
+    """Put the new figures in the place of the old ones of their sections, count the corpus, and write page and plots anew."""
+    kept = {**read(folder).measured, **new}
+    measured = {
+        name: {"when": one.when, "machine": one.machine, "model": one.model, "section": one.section.as_json()}
+        for name in order
+        if (one := kept.get(name))
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"corpus": counted(posts), "measured": measured}
     (folder / "figures.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    kept = read(folder)  # rounded, so that the page is that of the file
-    plots.draw([curve for one in kept.values() for curve in one.section.curves], folder)
-    page.write_text(between(page.read_text(encoding="utf-8"), written(kept)), encoding="utf-8")
+    made = read(folder)  # rounded, so that the page is that of the file
+    plots.draw([curve for one in made.measured.values() for curve in one.section.curves], folder)
+    page.write_text(between(page.read_text(encoding="utf-8"), written(made)), encoding="utf-8")
+
+
+def counted(posts: Sequence[Post]) -> dict[str, dict[str, int]]:
+    """How many posts each file of a corpus holds, by label and by language."""
+    files = sorted({post.kind for post in posts})
+    return {
+        file: {
+            **{str(label): sum(post.label == label for post in posts if post.kind == file) for label in Label},
+            **dict(Counter(post.lang for post in posts if post.kind == file).most_common()),
+        }
+        for file in files
+    }
 
 
 def between(text: str, new: str) -> str:
@@ -61,22 +90,36 @@ def between(text: str, new: str) -> str:
     return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
 
 
-def written(kept: dict[str, Kept]) -> str:
-    """The tables and plots, as Markdown: first what has a bar, then every section."""
-    if not kept:
+def written(content: Content) -> str:
+    """The tables and plots, as Markdown: the corpus, then what has a bar, then every section."""
+    if not content.measured:
         return NOT_YET
-    parts = ["### Beside the bars", "", *_days(kept), "", _bars(kept)]
+    kept = content.measured
+    parts = ["## The corpus in numbers", "", _corpus(content.corpus), "", "## Figures beside the bars", "", *_days(kept), "", _bars(kept)]
     shown: set[str] = set()
     for one in kept.values():
         parts += ["", f"### {one.section.title}", "", one.section.note, "", markdown(one.section.figures)]
         for name in dict.fromkeys(curve.plot for curve in one.section.curves):
             if name not in shown:
                 shown.add(name)
-                parts += ["", f"![{plots.PLOTS[name].caption}](model/{name}.svg)"]
+                parts += ["", f"![{plots.PLOTS[name].caption}](model/{name}.svg)", "", plots.PLOTS[name].caption]
     return "\n".join(parts)
 
 
-def _days(kept: dict[str, Kept]) -> list[str]:
+def _corpus(files: Mapping[str, Mapping[str, int]]) -> str:
+    labels = [str(label) for label in Label]
+    lines = ["| file | posts | " + " | ".join(f"`{label}`" for label in labels) + " | languages |", "|---" * (len(labels) + 3) + "|"]
+    total: Counter[str] = Counter()
+    for counts in files.values():
+        total.update(counts)
+    for name, counts in (*((f"`{file}.jsonl`", counts) for file, counts in files.items()), ("together", total)):
+        languages = ", ".join(f"{one} {count:,}" for one, count in counts.items() if one not in labels)
+        held = [counts[label] for label in labels]
+        lines.append(f"| {name} | {sum(held):,} | " + " | ".join(f"{count:,}" for count in held) + f" | {languages} |")
+    return "\n".join(lines)
+
+
+def _days(kept: Mapping[str, Kept]) -> list[str]:
     """Where and when; one sentence where all was measured in one run."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for one in kept.values():
@@ -87,9 +130,7 @@ def _days(kept: dict[str, Kept]) -> list[str]:
     ]
 
 
-def _bars(kept: dict[str, Kept]) -> str:
-    from dataclasses import replace
-
+def _bars(kept: Mapping[str, Kept]) -> str:
     held = [
         replace(figure, what=f"{one.section.title.lower()}: {figure.what}", beside="")
         for one in kept.values()
