@@ -72,6 +72,11 @@ class Ground:
         return frozenset(sets.bare(post.text) for post in recipe.corpus())
 
     @cached_property
+    def reference(self) -> list[Post]:
+        """The reference set, without what the corpus holds too."""
+        return [post for post in recipe.reference() if sets.bare(post.text) not in self.known]
+
+    @cached_property
     def classifier(self) -> Classifier:
         """The model that ships (or another one that was asked for)."""
         return Classifier.load(self.model)

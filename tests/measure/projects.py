@@ -6,12 +6,13 @@ that are learned from, by holding parts of them back in turn; the rows that are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.model_selection import StratifiedKFold
 
 from tests.measure import recipe, scoring, sets
 from tests.measure.ground import Ground
@@ -32,7 +33,7 @@ class Texts:
     texts: list[str]
     labels: Array
 
-    def of(self, rows: Sequence[int]) -> Texts:
+    def of(self, rows: Sequence[int] | Array) -> Texts:
         """Some of them."""
         return Texts([self.texts[row] for row in rows], self.labels[rows])
 
@@ -58,11 +59,21 @@ def _fitted(parts: recipe.Parts, strength: float, rows: Any, labels: Array, more
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One way to learn: how strongly, and whether with what is `more`."""
+class Outcome:
+    """What one way to learn gave: a label for each row, the rows of each part, and how well it did on what that part was learned from."""
 
-    strength: float
-    with_more: bool
+    given: Array
+    parts: list[list[int]]
+    inner: list[float]
+
+
+def best_of(*outcomes: Outcome) -> tuple[Array, list[int]]:
+    """Part by part what the way gave that did best on the rows that were learned from, and the number of that way."""
+    given, chosen = outcomes[0].given.copy(), []
+    for part, rows in enumerate(outcomes[0].parts):
+        chosen.append(max(range(len(outcomes)), key=lambda way: outcomes[way].inner[part]))
+        given[rows] = outcomes[chosen[-1]].given[rows]
+    return given, chosen
 
 
 # Leave one project out
@@ -76,10 +87,9 @@ def dialogs(ground: Ground) -> Section:
     corpus = Texts(
         [post.text for post in ground.corpus], np.array([str(post.label == Label.BUG_REPORT) for post in ground.corpus], dtype="<U32")
     )
-    theirs, _ = _left_out(recipe.Baseline(), found, groups, NOTHING, (False,))
-    alone, _ = _left_out(recipe.Ours(), found, groups, NOTHING, (False,))
-    joined, _ = _left_out(recipe.Ours(), found, groups, corpus, (True,))
-    chosen, choices = _left_out(recipe.Ours(), found, groups, corpus, (False, True))
+    theirs = _left_out(recipe.Baseline(), found, groups, NOTHING).given
+    ways = _left_out(recipe.Ours(), found, groups, NOTHING), _left_out(recipe.Ours(), found, groups, corpus)
+    (alone, joined), (chosen, choices) = (way.given for way in ways), best_of(*ways)
     truth = found.labels == "True"
     blocks = [held for _, _, held in sets.leave_one_out(groups)]
 
@@ -87,7 +97,6 @@ def dialogs(ground: Ground) -> Section:
         return float(np.mean([scoring.f1(truth[held][one], given[held][one], 1) for held, one in zip(blocks, drawn, strict=True)]))
 
     every = [np.arange(len(held)) for held in blocks]
-    with_corpus = sum(choice.with_more for choice in choices.values())
     figures = [
         Figure(
             "mean of the projects",
@@ -98,7 +107,7 @@ def dialogs(ground: Ground) -> Section:
             floor=0.68,
             stretch=0.74,
             beside=f"dialogs alone {mean(alone, *every):.3f}, with the corpus {mean(joined, *every):.3f}; "
-            f"the corpus was chosen for {with_corpus} of {len(blocks)}; all rows in one {scoring.f1(truth, chosen, 1):.3f}",
+            f"the corpus was chosen for {sum(choices)} of {len(blocks)}; all rows in one {scoring.f1(truth, chosen, 1):.3f}",
         )
     ]
     for name, _, held in sets.leave_one_out(groups):
@@ -121,34 +130,25 @@ def dialogs(ground: Ground) -> Section:
     return Section("dialogs", "Chat dialogs, one project left out", note, figures)
 
 
-def _left_out(
-    parts: recipe.Parts, found: Texts, groups: Sequence[str], more: Texts, ways: Sequence[bool]
-) -> tuple[Array, dict[str, Choice]]:
-    """Which rows are called "True", each by a judge that knows no row of its group, and what was chosen for each group."""
-    given = np.zeros(len(found.texts), int)
-    choices = {}
-    for name, learn, judge in sets.leave_one_out(groups):
+def _left_out(parts: recipe.Parts, found: Texts, groups: Sequence[str], more: Texts) -> Outcome:
+    """1 for each row that is called "True", by a judge that knows no row of its group; strength and threshold chosen on the others."""
+    outcome = Outcome(np.zeros(len(found.texts), int), [], [])
+    for _, learn, judge in sets.leave_one_out(groups):
         known, theirs = found.of(learn), [groups[row] for row in learn]
-        best: tuple[float, float, Choice] | None = None  # F1, threshold, choice
-        for way in ways:
-            scores = {strength: np.zeros(len(learn)) for strength in STRENGTHS}
-            for _, inner_learn, inner_judge in sets.leave_one_out(theirs):
-                part = known.of(inner_learn)
-                rows, others, judged = _matrix(parts, part, more if way else NOTHING, known.of(inner_judge))
-                for strength in STRENGTHS:
-                    model = _fitted(parts, strength, rows, part.labels, others, (more if way else NOTHING).labels)
-                    scores[strength][inner_judge] = _score(model, judged)
+        scores = {strength: np.zeros(len(learn)) for strength in STRENGTHS}
+        for _, inner_learn, inner_judge in sets.leave_one_out(theirs):
+            part = known.of(inner_learn)
+            rows, others, judged = _matrix(parts, part, more, known.of(inner_judge))
             for strength in STRENGTHS:
-                threshold, f1 = scoring.best_threshold(scores[strength], known.labels == "True")
-                if best is None or f1 > best[0]:
-                    best = f1, threshold, Choice(strength, way)
-        assert best is not None
-        _, threshold, choice = best
-        besides = more if choice.with_more else NOTHING
-        rows, others, judged = _matrix(parts, known, besides, found.of(judge))
-        given[judge] = _score(_fitted(parts, choice.strength, rows, known.labels, others, besides.labels), judged) >= threshold
-        choices[name] = choice
-    return given, choices
+                scores[strength][inner_judge] = _score(_fitted(parts, strength, rows, part.labels, others, more.labels), judged)
+        tried = {strength: scoring.best_threshold(scores[strength], known.labels == "True") for strength in STRENGTHS}
+        strength = max(STRENGTHS, key=lambda one: tried[one][1])
+        threshold, f1 = tried[strength]
+        rows, others, judged = _matrix(parts, known, more, found.of(judge))
+        outcome.given[judge] = _score(_fitted(parts, strength, rows, known.labels, others, more.labels), judged) >= threshold
+        outcome.parts.append(judge)
+        outcome.inner.append(f1)
+    return outcome
 
 
 def _score(model: Any, rows: Any) -> Array:
@@ -166,10 +166,10 @@ def issues(ground: Ground) -> Section:
     groups = [row.group for row in rows]
     names = sorted(set(found.labels.tolist()))
     truth = np.array([names.index(label) for label in found.labels])
-    theirs, _ = _within(recipe.Baseline(), found, groups, (False,))
-    alone, _ = _within(recipe.Ours(), found, groups, (False,))
-    chosen, choices = _within(recipe.Ours(), found, groups, (False, True))
-    given, others, own = (np.array([names.index(label) for label in one]) for one in (chosen, theirs, alone))
+    theirs = _within(recipe.Baseline(), found, groups, with_others=False).given
+    ways = tuple(_within(recipe.Ours(), found, groups, with_others=one) for one in (False, True))
+    chosen, choices = best_of(*ways)
+    given, others, own, joined = (np.array([names.index(label) for label in one]) for one in (chosen, theirs, *(way.given for way in ways)))
     blocks = {name: held for name, _, held in sets.leave_one_out(groups)}
     every = list(range(len(names)))
 
@@ -187,8 +187,8 @@ def issues(ground: Ground) -> Section:
             baseline=mean(others, *whole),
             floor=0.80,
             stretch=0.83,
-            beside=f"own issues alone {mean(own, *whole):.3f}; the others' issues were chosen in "
-            f"{sum(choice.with_more for choice in choices)} of {len(choices)} parts",
+            beside=f"own issues alone {mean(own, *whole):.3f}, with the others' {mean(joined, *whole):.3f}; these were chosen in "
+            f"{sum(choices)} of {len(choices)} parts",
         )
     ]
     for name, held in blocks.items():
@@ -213,31 +213,27 @@ def issues(ground: Ground) -> Section:
     return Section("issues", "Whole issues, within each repository", note, figures)
 
 
-def _within(parts: recipe.Parts, found: Texts, groups: Sequence[str], ways: Sequence[bool]) -> tuple[Array, list[Choice]]:
-    """The label given to each row by a judge that learned from other rows of its group, and what was chosen in each part."""
-    from sklearn.model_selection import StratifiedKFold
-
-    given = np.empty(len(found.texts), found.labels.dtype)
-    choices = []
+def _within(parts: recipe.Parts, found: Texts, groups: Sequence[str], *, with_others: bool) -> Outcome:
+    """The label given to each row by a judge that learned from other rows of its group; its strength was chosen on those."""
+    outcome = Outcome(np.empty(len(found.texts), found.labels.dtype), [], [])
     for _, elsewhere, held in sets.leave_one_out(groups):
-        own, strangers = found.of(held), found.of(elsewhere)
-        for learn, judge in StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(own.texts, own.labels):
+        own, more = found.of(held), found.of(elsewhere) if with_others else NOTHING
+        for learn, judge in _folds(_FOLDS, own):
             known = own.of(learn)
-            best: tuple[float, Choice, tuple[Any, Any, Any]] | None = None
-            for way in ways:
-                more = strangers if way else NOTHING
-                rows, others, judged = _matrix(parts, known, more, own.of(judge))
-                for strength in STRENGTHS:
-                    inner = np.empty(len(learn), found.labels.dtype)
-                    for one, other in StratifiedKFold(_INNER_FOLDS, shuffle=True, random_state=0).split(known.texts, known.labels):
-                        inner[other] = _fitted(parts, strength, rows[one], known.labels[one], others, more.labels).predict(rows[other])
-                    score = float(np.mean([scoring.f1(known.labels == label, inner == label, 1) for label in set(known.labels)]))
-                    if best is None or score > best[0]:
-                        best = score, Choice(strength, way), (rows, others, judged)
-            assert best is not None
-            _, choice, (rows, others, judged) = best
-            more = strangers if choice.with_more else NOTHING
-            model = _fitted(parts, choice.strength, rows, known.labels, others, more.labels)
-            given[np.array(held)[judge]] = model.predict(judged)
-            choices.append(choice)
-    return given, choices
+            rows, others, judged = _matrix(parts, known, more, own.of(judge))
+            tried = {}
+            for strength in STRENGTHS:
+                inner = np.empty(len(learn), found.labels.dtype)
+                for one, other in _folds(_INNER_FOLDS, known):
+                    inner[other] = _fitted(parts, strength, rows[one], known.labels[one], others, more.labels).predict(rows[other])
+                tried[strength] = float(np.mean([scoring.f1(known.labels == label, inner == label, 1) for label in set(known.labels)]))
+            strength = max(STRENGTHS, key=lambda one: tried[one])
+            outcome.parts.append([held[row] for row in judge])
+            outcome.inner.append(tried[strength])
+            outcome.given[outcome.parts[-1]] = _fitted(parts, strength, rows, known.labels, others, more.labels).predict(judged)
+    return outcome
+
+
+def _folds(count: int, texts: Texts) -> Iterator[tuple[Array, Array]]:
+    """The same parts for every way to learn, the labels spread evenly."""
+    yield from StratifiedKFold(count, shuffle=True, random_state=0).split(texts.texts, texts.labels)

@@ -15,7 +15,7 @@ from triage.mention import Label
 
 def reference(ground: Ground) -> Section:
     """Macro-F1, by label and language; what is called a bug and is none of the four; how right the sure verdicts are."""
-    posts = [post for post in recipe.reference() if sets.bare(post.text) not in ground.known]
+    posts = ground.reference
     texts, truth = [post.text for post in posts], numbers([post.label for post in posts])
     judged = ground.judged(texts, [post.lang for post in posts])
     given, theirs = judged.given, recipe.scores(ground.baseline, texts).argmax(axis=1)
@@ -74,6 +74,6 @@ def reference(ground: Ground) -> Section:
         )
     note = (
         "Posts written for this project, after the same guide as the corpus, on topics that the corpus doesn't hold. No model learns from "
-        "them and nothing was chosen by them."
+        "them, and no feature or parameter was chosen by them."
     )
     return Section("reference", "The reference set", note, figures)

@@ -170,28 +170,35 @@ def made_up(count: int, names: Sequence[str], where: str = "here") -> projects.T
 
 def test_a_left_out_project_is_never_learned_from() -> None:
     found, groups = made_up(36, ("True", "False")), ["a", "a", "a", "b", "b", "b", "c", "c", "d"] * 4
-    more, spy = made_up(4, ("True", "False"), "elsewhere"), Spy()
-    given, choices = projects._left_out(spy, found, groups, more, (False, True))
-    assert set(choices) == {"a", "b", "c", "d"}
-    assert len(given) == 36
+    spy = Spy()
+    outcome = projects._left_out(spy, found, groups, made_up(4, ("True", "False"), "elsewhere"))
     of_group = {name: {found.texts[one] for one in rows} for name, _, rows in sets.leave_one_out(groups)}
-    for learned, judged in spy.seen:
-        assert any(judged <= own and not learned & own for own in of_group.values())
-    # To choose for a project, others are judged: 2 ways times 3 others. None of that knows a text of the project itself.
-    seven = [spy.seen[start : start + 7] for start in range(0, len(spy.seen), 7)]
-    for name, part in zip(sorted(of_group), seven, strict=True):
-        assert all(not learned & of_group[name] for learned, _ in part)
-        assert [judged <= of_group[name] for _, judged in part] == [False] * 6 + [True]
+    assert sorted(row for part in outcome.parts for row in part) == list(range(36))
+    assert len(spy.seen) == 16
+    # To choose for a project the three others are judged, one by one; then it is judged itself. None of that learns from it.
+    for number, (_, own) in enumerate(sorted(of_group.items())):
+        four = spy.seen[4 * number : 4 * number + 4]
+        assert not any(learned & own for learned, _ in four)
+        assert not any(learned & judged for learned, judged in four)
+        assert [judged == own for _, judged in four] == [False, False, False, True]
 
 
-def test_a_part_of_a_repository_is_never_learned_from() -> None:
+@pytest.mark.parametrize("with_others", [False, True])
+def test_a_part_of_a_repository_is_never_learned_from(with_others: bool) -> None:
     found, groups, spy = made_up(60, ("bug", "feature", "question")), ["a"] * 30 + ["b"] * 30, Spy()
-    given, choices = projects._within(spy, found, groups, (False, True))
-    assert len(choices) == 10
-    assert set(given.tolist()) <= {"bug", "feature", "question"}
-    assert all(not learned & judged for learned, judged in spy.seen)
-    judged_in_all = [one for _, judged in spy.seen[::2] for one in judged]
-    assert sorted(judged_in_all) == sorted(found.texts)
+    outcome = projects._within(spy, found, groups, with_others=with_others)
+    assert set(outcome.given.tolist()) <= {"bug", "feature", "question"}
+    assert len(spy.seen) == len(outcome.inner) == 10
+    assert all(len(learned) == (54 if with_others else 24) and not learned & judged for learned, judged in spy.seen)
+    assert sorted(one for _, judged in spy.seen for one in judged) == sorted(found.texts)
+
+
+def test_the_way_is_chosen_part_by_part_on_what_was_learned_from() -> None:
+    one = projects.Outcome(np.array(["a", "a", "a", "a"]), [[0, 2], [1, 3]], [0.5, 0.7])
+    other = projects.Outcome(np.array(["b", "b", "b", "b"]), [[0, 2], [1, 3]], [0.6, 0.7])
+    given, chosen = projects.best_of(one, other)
+    assert given.tolist() == ["b", "a", "b", "a"]
+    assert chosen == [1, 0]
 
 
 def test_corrections_and_what_is_judged_are_different_rows() -> None:

@@ -85,7 +85,7 @@ def _macro_f1(truth: Array, given: Array, labels: Sequence[int]) -> Statistic:
 
 def calibration(ground: Ground) -> Section:
     """How far confidence and hits lie apart on what the model never saw: the reference set, and each set of `SETS` that is there."""
-    posts = recipe.reference()
+    posts = ground.reference
     texts: dict[str, tuple[list[str], list[str | None], Array]] = {
         "reference set": ([post.text for post in posts], [post.lang for post in posts], numbers([post.label for post in posts]))
     }
