@@ -75,7 +75,12 @@ def learning(ground: Ground) -> Section:
     figures.append(_retraining(one_batch))
     curve = Curve("learning", "mean of the projects", [0.0, *map(float, sizes)], means, lows, highs)
     each = [
-        Curve("learning", name, [0.0, *(float(size) for size in sizes if name in names[size])], [0.0, *_of(name, names, gains, sizes)])
+        Curve(
+            "learning",
+            name.partition(": ")[2],
+            [0.0, *(float(size) for size in sizes if name in names[size])],
+            [0.0, *_of(name, names, gains, sizes)],
+        )
         for name in projects
     ]
     note = (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +38,17 @@ PLOTS = {
 def draw(curves: Iterable[Curve], folder: Path) -> list[str]:
     """Write the plot of each name that has curves; the names, in the order of `PLOTS`."""
     found: dict[str, list[Curve]] = {}
+    looks: dict[str, int] = {}  # a name looks the same in every plot
     for curve in curves:
         found.setdefault(curve.plot, []).append(curve)
+        looks.setdefault(curve.name, len(looks))
     folder.mkdir(parents=True, exist_ok=True)
     for name in found:
-        _draw(PLOTS[name], found[name], folder / f"{name}.svg")
+        _draw(PLOTS[name], found[name], looks, folder / f"{name}.svg")
     return [name for name in PLOTS if name in found]
 
 
-def _draw(plot: Plot, curves: Sequence[Curve], path: Path) -> None:
+def _draw(plot: Plot, curves: Sequence[Curve], looks: Mapping[str, int], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
@@ -66,7 +67,8 @@ def _draw(plot: Plot, curves: Sequence[Curve], path: Path) -> None:
         figure, axes = pyplot.subplots(figsize=(6.4, 3.8), layout="constrained")
         if plot.diagonal:
             axes.plot([0, 1], [0, 1], color=_INK, linestyle="--", linewidth=1)
-        for number, (curve, colour, dash) in enumerate(zip(curves, cycle(_COLOURS), cycle(_DASHES), strict=False)):
+        for number, curve in enumerate(curves):
+            colour, dash = _COLOURS[looks[curve.name] % len(_COLOURS)], _DASHES[looks[curve.name] % len(_DASHES)]
             bold = plot.first_is_bold and number == 0
             if curve.low:
                 axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
