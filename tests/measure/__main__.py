@@ -45,13 +45,18 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.quick and options.write:
         parser.error("--quick gives figures that mean nothing, so they are not written. Next: leave out one of the two")
+    if options.write and options.model != model_folder():
+        parser.error("docs/model.md tells of the model that ships alone. Next: leave out --write or --model")
     if options.data is not None and not options.data.is_dir():
         parser.error(f"there is no folder {options.data}. Next: name the one where the labelled sets are, or leave --data out")
     ground = Ground(options.data, options.model, quick=options.quick)
     try:
         print(f"{datetime.now(UTC):%Y-%m-%d}, {machine()}, {ground.classifier.card.version}")
         if not ground.is_of_this_corpus():
-            print("the model was made from another corpus than the one that is here, which the measures that train use: run `make train`")
+            said = "the model was made from another corpus than the one that is here, which the measures that train learn from"
+            if options.write:
+                parser.error(f"{said}. Next: run `make train`")
+            print(said)
     except TriageError as error:
         print(f"the model can't be measured: {error}", file=sys.stderr)
         return 2

@@ -17,6 +17,7 @@ from tests.measure.__main__ import MEASURES, main
 from tests.measure.ground import Ground, NoSet
 from tests.measure.report import Curve, Figure, Section, markdown, text
 from triage.classifier import model_folder
+from triage.classifier.card import read_card
 from triage.classifier.corpus import Post
 from triage.classifier.train import calibration_error
 from triage.mention import Label
@@ -276,6 +277,13 @@ def test_the_page_of_the_repository_holds_its_figures() -> None:
     assert set(plots.PLOTS) == {"calibration", "coverage", "learning", "transfer"}
 
 
+def test_the_figures_are_those_of_the_model_that_ships() -> None:
+    """After a training: `python -m tests.measure --data FOLDER --write`, at least for these."""
+    version = read_card(model_folder()).version
+    measured = page.read().measured
+    assert not [name for name in ("transfer", "calibration", "surest", "reference") if name in measured and measured[name].model != version]
+
+
 # -- the command
 
 
@@ -287,10 +295,13 @@ def test_without_the_sets_it_says_what_it_left_out(capsys: pytest.CaptureFixture
     assert "reference set  640" in said
 
 
-def test_a_quick_run_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_would_mean_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--quick", "--write"])
     assert "mean nothing" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--write", "--model", "other"])
+    assert "the model that ships alone" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--data", "/no/such/folder"])
     assert "there is no folder /no/such/folder" in capsys.readouterr().err

@@ -121,7 +121,7 @@ def calibration(ground: Ground) -> Section:
         curves.append(Curve("calibration", name, [one.confidence for one in held], [one.right for one in held]))
         shares = [share / 20 for share in range(1, 21)]
         curves.append(Curve("coverage", name, shares, [scoring.precision_of_surest(confidence, right, share) for share in shares]))
-    note = "The expected calibration error, in 15 bins, over the rows with one of our labels."
+    note = "The expected calibration error, in 15 bins, over the rows with one of our labels; a set with a single one says nothing of it."
     if left_out:
         note += f" Left out, since the set is not there: {', '.join(left_out)}."
     return Section("calibration", "Honest about doubt", note, figures, curves)
