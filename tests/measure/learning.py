@@ -111,7 +111,7 @@ def _projects(ground: Ground) -> dict[str, list[sets.Row]]:
 def split(rows: Sequence[sets.Row], most: int, seed: int) -> tuple[list[sets.Row], list[sets.Row]]:
     """Up to `most` rows to correct, half of all at most, and the rest to judge."""
     drawn = random.Random(seed).sample(list(rows), len(rows))
-    pool = min(most, len(rows) // 2)
+    pool = min(most, (len(rows) + 1) // 2)
     return drawn[:pool], drawn[pool:]
 
 

@@ -269,5 +269,8 @@ def kinds(ground: Ground) -> Section:
                 beside=", ".join(f"{recipe.LABELS[label]} {scoring.f1(truth[held], ours[held], label):.2f}" for label in there),
             )
         )
-    note = "Macro-F1 on each file of the corpus, which is one kind of text, by a model that learned from all other files."
+    note = (
+        "Macro-F1 on each file of the corpus, which is one kind of text, by a model that learned from all other files. Which n-grams there "
+        "are, and how rare each is, was counted on all of it; what they are worth was not."
+    )
     return Section("kinds", "Kinds of text held back whole", note, figures)
