@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 3
 .PHONY: demo test lint bench evaluate faults clean train lock sbom audit
 .DEFAULT_GOAL := demo
 
-# Labelled sets to score the classifier on as well: make evaluate DATA=folder
+# Labelled sets to measure the classifier on as well: make evaluate DATA=folder
 DATA ?= $(wildcard ../shared/data/classification)
 
 # The stamp's name holds the lock's digest, so that a new lock means a new install and an old one is not repeated.
@@ -53,8 +53,8 @@ bench: $(DEV_STAMP)
 faults: $(DEV_STAMP)
 	@$(BIN)/python -m tests.faults --write
 
-evaluate: $(RUN_STAMP)
-	@$(BIN)/triage evaluate $(if $(DATA),--data $(DATA))
+evaluate: $(DEV_STAMP)
+	@$(BIN)/python -m tests.measure $(if $(DATA),--data $(DATA))
 
 train: $(RUN_STAMP)
 	@$(BIN)/triage train --out models/default

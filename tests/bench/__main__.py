@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.bench import fetching, hosts, latency, process, routing, scale
+from tests.bench import classifying, fetching, hosts, latency, process, routing, scale
 from tests.bench.report import Failed, Row, machine, table
 from tests.bench.stage import tell
 from triage.errors import TriageError
@@ -24,6 +24,7 @@ def measures(*, quick: bool) -> dict[str, Measure]:
         return {
             "embedded": partial(routing.embedded, count=300, messages=100, rounds=1),
             "celery": partial(routing.celery, count=300, messages=100, rounds=1),
+            "classifier": partial(classifying.classifier, count=512, rounds=1),
             "fetch": partial(fetching.fetch, count=100, typed=80),
             "latency": partial(latency.latency, count=4, seconds=2.0, rest=2.0, every=2.0),
             "scale": partial(scale.scale, few=400, many=2_000, rounds=1),
@@ -34,6 +35,7 @@ def measures(*, quick: bool) -> dict[str, Measure]:
     return {
         "embedded": partial(routing.embedded, count=5_000, messages=3_000, rounds=5),
         "celery": partial(routing.celery, count=5_000, messages=3_000, rounds=5),
+        "classifier": partial(classifying.classifier, count=10_240, rounds=5),
         "fetch": partial(fetching.fetch, count=5_000, typed=800),
         "latency": partial(latency.latency, count=60, seconds=120.0, rest=120.0, every=None),
         "scale": partial(scale.scale, few=10_000, many=1_000_000, rounds=5),
