@@ -285,13 +285,18 @@ def nobody_hears(ground: Ground) -> None:
 
 CASES = (
     Case(
-        "redis-fails", 5, "Redis killed, flushed, full, slow, stopped, read-only, cut off, in random order", fails, short_stores=("sqlite",)
+        "redis-fails",
+        5,
+        "Redis killed, flushed, full, slow, stopped, read-only, cut off, in random order",
+        fails,
+        short_stores=("sqlite",),
+        long=8,
     ),
-    Case("redis-killed-20", 5, "Redis killed and restarted twenty times in a run", killed_often, short=0, long=5),
-    Case("redis-flushed-100", 5, "`FLUSHALL` a hundred times in a run", flushed_often, short=0, long=5),
-    Case("redis-away", 5, "Redis away, then silent, for the whole run; then there", away, short_stores=("postgresql",)),
-    Case("redis-slow", 5, "Redis answers each time up to a second late", slow_wire, short=0, long=10),
-    Case("redis-bell", 5, "Only the bell wakes the worker, before and after Redis was killed", only_the_bell, long=10, stores=("sqlite",)),
+    Case("redis-killed-20", 5, "Redis killed and restarted twenty times in a run", killed_often, short=0, long=3),
+    Case("redis-flushed-100", 5, "`FLUSHALL` a hundred times in a run", flushed_often, short=0, long=3),
+    Case("redis-away", 5, "Redis away, then silent, for the whole run; then there", away, short_stores=("postgresql",), long=8),
+    Case("redis-slow", 5, "Redis answers each time up to a second late", slow_wire, short=0, long=5),
+    Case("redis-bell", 5, "Only the bell wakes the worker, before and after Redis was killed", only_the_bell, long=5, stores=("sqlite",)),
     Case(
         "redis-messages",
         5,
@@ -299,7 +304,7 @@ CASES = (
         messages,
         short=0,  # test_doorbell sends the same rubbish to a real worker
         stores=("postgresql",),
-        long=10,
+        long=3,
     ),
     Case("redis-nobody", 5, "Beat rings and no worker listens: what waits has a bound", nobody_hears, stores=("sqlite",), long=3),
 )

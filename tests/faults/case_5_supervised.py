@@ -129,7 +129,7 @@ CASES = (
         5,
         "Processes of `triage up` killed and stopped, in mid-call too: each is replaced",
         attacked,
-        long=10,
+        long=5,
         short_stores=("sqlite",),
     ),
     Case("supervised-sweep", 5, "A worker whose sweep has died while the process lives: replaced", sweep_dies, stores=("sqlite",), long=5),

@@ -55,5 +55,12 @@ def crowd(ground: Ground) -> None:
 
 
 CASES = (
-    Case("crowd", 6, "Two beats, two pollers, three sweepers, eight workers at once on one store", crowd, short_stores=("postgresql",)),
+    Case(
+        "crowd",
+        6,
+        "Two beats, two pollers, three sweepers, eight workers at once on one store",
+        crowd,
+        short_stores=("postgresql",),
+        long=8,
+    ),
 )

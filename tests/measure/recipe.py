@@ -15,11 +15,13 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.utils.class_weight import compute_sample_weight
 
 from tests.measure.scoring import Array
 from triage.classifier import Card, corpus_folder, read_corpus
 from triage.classifier.corpus import Post
 from triage.classifier.features import Form, Terms
+from triage.classifier.form import NAMES
 from triage.classifier.reader import Reader
 from triage.mention import Label
 
@@ -60,8 +62,20 @@ class Ours:
 
     def judge(self, strength: float = 1.0) -> Any:
         """Logistic regression, as `triage train` makes it."""
-        given = _train._PARAMETERS["regression"]
-        return LogisticRegression(**{**given, "C": given["C"] * strength, "class_weight": "balanced"})
+        return _Judge(strength)
+
+
+class _Judge:
+    """`triage train`'s judge in the shape of an estimator: labels weigh the same."""
+
+    def __init__(self, strength: float) -> None:
+        self._strength = strength
+
+    def fit(self, rows: Any, labels: Any, sample_weight: Any = None) -> Any:
+        """Learn, and become the regression that learned."""
+        found = np.asarray(labels)
+        weights = compute_sample_weight("balanced", found) * (1.0 if sample_weight is None else np.asarray(sample_weight))
+        return _train.fitted(rows, rows.shape[1] - len(NAMES), found, weights, self._strength)
 
 
 class Baseline:
@@ -83,15 +97,13 @@ def fit(posts: Sequence[Post], corrections: Sequence[tuple[str, str]] = ()) -> R
     learned = [*posts, *_train._corrections(corrections)]
     features = Ours().features()
     rows = features.fit_transform([post.text for post in learned])
-    judge = LogisticRegression(**_train._PARAMETERS["regression"])
-    judge.fit(rows, [str(post.label) for post in learned], sample_weight=_train._weights(learned))
-    return Reader(features.transformer_list[0][1], features.transformer_list[1][1], judge)
+    return Reader(features.transformer_list[0][1], features.transformer_list[1][1], fit_rows(rows, learned))
 
 
 def fit_rows(rows: Any, posts: Sequence[Post]) -> Any:
     """The recipe's judge alone, with its weights, on rows that its features made."""
-    judge = LogisticRegression(**_train._PARAMETERS["regression"])
-    return judge.fit(rows, [str(post.label) for post in posts], sample_weight=_train._weights(posts))
+    labels, weights = np.array([str(post.label) for post in posts]), np.array(_train._weights(posts))
+    return _train.fitted(rows, rows.shape[1] - len(NAMES), labels, weights)
 
 
 def fit_baseline(posts: Sequence[Post]) -> Any:
