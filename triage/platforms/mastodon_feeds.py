@@ -101,8 +101,8 @@ def forward(read: Read, seen: Sequence[str]) -> Iterator[list[Entry]]:
         found = fresh(page)
         if found:
             yield found
-        last = next((entry.id for entry in reversed(page) if entry.has_id), position)
-        if not newer(last, position) or (not found and last == newest and len(page) < LEAST_PAGE):
+        last = next((entry.id for entry in reversed(page) if entry.has_id and newer(entry.id, position)), position)
+        if last == position or (not found and last == newest and len(page) < LEAST_PAGE):
             return
         position = last
         page = read(min_id=position)
