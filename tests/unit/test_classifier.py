@@ -479,6 +479,23 @@ def test_a_text_without_words_has_no_evidence(classifier: Classifier) -> None:
     assert classifier.explain("", Label.NOISE) == ()
 
 
+@pytest.mark.parametrize(
+    "text", ["aplikacija ne radi", "apka crash", "アプリ crash", "aplikasi error terus min tolong", "приложение не работает"]
+)
+def test_words_that_it_does_not_know_in_an_unknown_language_are_no_ground(classifier: Classifier, text: str) -> None:
+    """A bug report in a language without corpus must not be put away as sure noise; its confidence is halfway to not knowing."""
+    [verdict] = classifier.classify([text])
+    assert not verdict.sure
+    assert verdict.confidence <= 0.625
+    assert classifier.doubts(text, verdict)
+
+
+def test_a_short_text_in_words_that_are_known_is_read(classifier: Classifier) -> None:
+    """Two words tell no language; known ones are enough."""
+    assert language_of("app crashes") is None
+    assert classifier.knows("app crashes")
+
+
 def test_verdicts_carry_signals_and_language(classifier: Classifier) -> None:
     """What is found beside the label comes with it; the language is given or guessed."""
     lost, guessed, tagged = classifier.classify(

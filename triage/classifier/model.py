@@ -36,6 +36,7 @@ _LARGEST_UNPACKED = 256 * 1024 * 1024  # bytes
 _LONGEST_TEXT = 8_000  # characters that the model reads; posts are shorter, and issues say in the first lines what they are
 _BATCH = 512  # texts; more gain nothing and cost memory
 _EVIDENCE = 5  # words
+_READ_SHARE = 0.6  # of the words of a text whose language can't be told; below it the model guesses by letters
 _SIGN = re.compile(r"[?!\u2600-\u27bf\U0001f300-\U0001faff]")  # what says something without a letter
 
 
@@ -80,22 +81,26 @@ class Classifier:
         """One verdict a text, in order. `languages` are what the platform says, where it says it; else the language is guessed.
 
         The same text gets the same verdict in any batch. `sure` also needs a word that the model knows, and a language that it was
-        measured in. A text without any letter, digit, emoji, `?` or `!` gets a quarter for each label. `evidence` adds up to five
-        words that spoke for the label.
+        measured in, or, where the language can't be told, words enough that it knows; else the scores are halfway to not knowing. A
+        text without any letter, digit, emoji, `?` or `!` gets a quarter for each label. `evidence` adds up to five words that spoke
+        for the label.
         """
         given = languages if languages is not None else [None] * len(texts)
         verdicts: list[Verdict] = []
         for start in range(0, len(texts), _BATCH):
             batch = [text[:_LONGEST_TEXT] for text in texts[start : start + _BATCH]]
-            for text, tag, (scores, known) in zip(batch, given[start : start + _BATCH], self._scores(batch), strict=True):
+            for text, tag, (scores, share) in zip(batch, given[start : start + _BATCH], self._scores(batch), strict=True):
                 label = max(scores, key=lambda name: scores[name])
                 language = language_of(text, tag)
+                reads = self._reads(text, language, share)
+                if not reads:  # it guesses: half of what it says is "I don't know"
+                    scores = {name: (score + 1 / len(Label)) / 2 for name, score in scores.items()}
                 verdicts.append(
                     Verdict(
                         label=label,
                         confidence=scores[label],
                         scores={str(name): score for name, score in scores.items()},
-                        sure=known and scores[label] >= self.thresholds[label] and self._reads(text, language),
+                        sure=share > 0 and reads and scores[label] >= self.thresholds[label],
                         by=self.card.version,
                         language=language,
                         signals=beside(label, signals(text)),
@@ -121,18 +126,22 @@ class Classifier:
         """Why a verdict of this model on `text` is not sure, in words; empty when it is. `tag` is the language that the platform says."""
         text = text[:_LONGEST_TEXT]
         found: list[str] = []
-        if not next(self._scores([text]))[1]:
+        share = next(self._scores([text]))[1]
+        if not share:
             found.append("it has no word that the model knows")
         if verdict.confidence < self.thresholds[verdict.label]:
             found.append(f"{verdict.confidence:.2f} is below the threshold of {verdict.label}, {self.thresholds[verdict.label]:.2f}")
-        if not self._reads(text, language_of(text, tag)):
-            found.append(f"the model was not measured in the language {language_of(text, tag)}")
+        if not self._reads(text, language_of(text, tag), share):
+            language = language_of(text, tag)
+            strange = f"its language can't be told, and the model knows {share:.0%} of its words"
+            found.append(f"the model was not measured in the language {language}" if language else strange)
         return found
 
     def knows(self, text: str, tag: str | None = None) -> bool:
         """Whether `text` has a word that the model knows, in a language that it was measured in: what `sure` needs beside confidence."""
         text = text[:_LONGEST_TEXT]
-        return next(self._scores([text]))[1] and self._reads(text, language_of(text, tag))
+        share = next(self._scores([text]))[1]
+        return share > 0 and self._reads(text, language_of(text, tag), share)
 
     def neighbours(self, posts: Sequence[Labelled]) -> Neighbours:
         """These posts as the model sees them, to find the nearest in."""
@@ -140,20 +149,24 @@ class Classifier:
 
         return Neighbours(self._terms, posts)
 
-    def _reads(self, text: str, language: str | None) -> bool:
-        """Whether the model was measured in the text's language; people's clients say a wrong one, so a guess counts as well."""
-        measured = self.card.scores.languages
-        return language is None or language in measured or language_of(text) in measured
+    def _reads(self, text: str, language: str | None, share: float) -> bool:
+        """Whether the model was measured in the text's language; people's clients say a wrong one, so a guess counts as well.
 
-    def _scores(self, texts: Sequence[str]) -> Iterator[tuple[dict[Label, float], bool]]:
-        """For each text the probability of each label, and whether the model knows any of its words."""
+        A text whose language can't be told must hold words enough that the model knows.
+        """
+        measured = self.card.scores.languages
+        guess = language_of(text) if language not in measured else language
+        return guess in measured or (language is None and share >= _READ_SHARE)
+
+    def _scores(self, texts: Sequence[str]) -> Iterator[tuple[dict[Label, float], float]]:
+        """For each text the probability of each label, and the share of its words that the model knows."""
         found, known = self._reader.read(texts)
-        for text, probabilities, knows in zip(texts, found.tolist(), known.tolist(), strict=True):
+        for text, probabilities, share in zip(texts, found.tolist(), known.tolist(), strict=True):
             if any(map(str.isalnum, text)) or _SIGN.search(text):
                 by_label = dict(zip(self._labels, probabilities, strict=True))
-                yield {label: by_label[label] for label in Label}, knows
+                yield {label: by_label[label] for label in Label}, share
             else:
-                yield dict.fromkeys(Label, 1 / len(Label)), False
+                yield dict.fromkeys(Label, 1 / len(Label)), 0.0
 
 
 def _reader(pipeline: Any) -> Any:

@@ -31,7 +31,8 @@ class Reader:
         self._form_worth: np.ndarray = np.ascontiguousarray(judge.coef_[:, size:]) * form.weight  # labels by columns of form
         self._start: np.ndarray = judge.intercept_
         self._labels = len(judge.intercept_)
-        self._width = self._labels + 1 + len(GROUPS)  # worth to each label, whether it is a real word that is known, groups of form
+        # What a word is worth to each label, whether it is a real one, whether that is known, and its groups of form.
+        self._width = self._labels + 2 + len(GROUPS)
         self._known = frozenset(terms.words_.split("\n")) if terms.words_ else frozenset()
         self._guard = Lock()
         self._runs: dict[str, int] = {}
@@ -49,9 +50,8 @@ class Reader:
             if run in known:
                 column, value = known[run]
                 table[number, : self._labels] = self._worth[column] * value
-                table[number, self._labels] = is_real(run)
             for group in GRAMS.get(run, ()):
-                table[number, self._labels + 1 + group] = 1.0
+                table[number, self._labels + 2 + group] = 1.0
             if run.count(" ") == 2:
                 self._openers.add(run.rpartition(" ")[0])
         return table
@@ -67,15 +67,16 @@ class Reader:
         number, row = self._used, self._table[self._used]
         columns, values = self._terms.added(word)
         row[: self._labels] = values @ self._worth[columns]
-        row[self._labels] = word in self._known and is_real(word)
+        row[self._labels] = is_real(word)
+        row[self._labels + 1] = word in self._known and is_real(word)
         for group in GRAMS.get(word, ()):
-            row[self._labels + 1 + group] = 1.0
+            row[self._labels + 2 + group] = 1.0
         self._words[word] = number
         self._used += 1
         return number
 
     def read(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The probability of each label for each text (a row each), and whether the model knows a real word of it."""
+        """The probability of each label for each text (a row each), and the share of its real words that the model knows."""
         bare = [without_names(text) for text in texts]
         split = [tokens(text) for text in bare]
         with self._guard:
@@ -93,12 +94,12 @@ class Reader:
                     sums[first:row] = np.add.reduceat(self._table[numbers], starts, axis=0)
                     numbers, starts, first = [], [], row
         lengths = np.array([max(1, len(words)) for words in split], float) ** self._terms.power
-        groups = sums[:, self._labels + 1 :]
+        groups = sums[:, self._labels + 2 :]
         # Not a product of matrices: its last digit depends on how many texts there are, and a text must get the same in any batch.
         of_form = (form(bare, split, groups)[:, None, :] * self._form_worth[None]).sum(axis=2)
         worth = sums[:, : self._labels] / lengths[:, None] + of_form + self._start
         worth = np.exp(worth - worth.max(axis=1, keepdims=True))
-        return worth / worth.sum(axis=1, keepdims=True), sums[:, self._labels] > 0
+        return worth / worth.sum(axis=1, keepdims=True), sums[:, self._labels + 1] / np.maximum(sums[:, self._labels], 1.0)
 
     def _numbers(self, words: list[str]) -> list[int]:
         """The rows of a text's words and runs."""

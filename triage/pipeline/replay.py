@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from triage.classifier import Classifier, model_folder
+from triage.classifier import Classifier
 from triage.config import Config
 from triage.mention import ActionKind, Label, Problem, Verdict
 from triage.pipeline.judge import facts_of
@@ -220,9 +220,15 @@ def other_model(parts: Parts, changed: Config, name: str | None) -> Classifier |
     if name is None:
         if changed.model == parts.config.model:
             return None
-        found = Classifier.load(changed.model or model_folder(), thresholds)
+        found = Classifier.load(changed.model, thresholds) if changed.model else _promoted(parts, thresholds)
         return None if found.card.version == parts.classifier().card.version else found
     if Path(name).is_dir():
         return Classifier.load(Path(name), thresholds)
     version = version_of(parts, name)
+    return parts.registry.load(version, thresholds) if version else parts.registry.shipped(thresholds)
+
+
+def _promoted(parts: Parts, thresholds: Mapping[str, float]) -> Classifier:
+    """The classifier that acts where the config names none."""
+    version = parts.store.models.standing().active
     return parts.registry.load(version, thresholds) if version else parts.registry.shipped(thresholds)
