@@ -18,7 +18,7 @@ def _filed(rig: Rig) -> int:
 
 
 def test_three_workers_and_a_refused_token_make_one_call_and_a_restart_ends_it(tmp_path: Path, guard: Guard) -> None:
-    """40 tickets wait: one call with the old token, whoever makes it; with the new one and a restart all are filed, once each."""
+    """40 tickets wait: a call with the old token or one by each worker at once; with the new one and a restart all are filed, once each."""
     with Rig(tmp_path, guard) as rig, ExitStack() as stack:
         workers = [stack.enter_context(rig.celery("worker")) for _ in range(3)]
         rig.await_work(*workers)
@@ -28,7 +28,7 @@ def test_three_workers_and_a_refused_token_make_one_call_and_a_restart_ends_it(t
         assert eventually(lambda: fault.hits >= 1, 60.0)
         assert eventually(lambda: sum(row["kind"] == "ticket" for row in rig.checker().database["actions"]) == BUGS, 60.0)
         time.sleep(5.0)  # some 25 sweeps of each worker
-        assert fault.hits == 1
+        assert 1 <= fault.hits <= len(workers)  # when the first is refused, each may have a call under way
         assert sum("401" in line and "warning" in line for run in workers for line in run.said.splitlines()) == 1
         rig.jira.faults.clear()
         workers[0].stop()

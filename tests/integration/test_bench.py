@@ -34,6 +34,12 @@ SCALE = [
 ROWS = {
     "embedded": ["routed, embedded (SQLite)", "routed, embedded, beside the classifier"],
     "celery": ["routed, Celery (Redis, PostgreSQL)"],
+    "classifier": [
+        "classifier, batches of 256",
+        "classifier, reading alone",
+        "classifier, loading beyond scikit-learn, time",
+        "classifier, loading beyond scikit-learn, memory",
+    ],
     "fetch": ["fetched and parsed", "fetched and parsed, without the server's time"],
     "latency": [
         "post to task or ticket, 95th percentile",

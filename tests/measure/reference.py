@@ -74,6 +74,6 @@ def reference(ground: Ground) -> Section:
         )
     note = (
         "Posts written for this project, after the same guide as the corpus, on topics that the corpus doesn't hold. No model learns from "
-        "them, and no feature or parameter was chosen by them."
+        "them, and nothing was chosen by them but the factor of the temperature, which changes no label."
     )
     return Section("reference", "The reference set", note, figures)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 
 from triage.errors import StoreError
 
-BUSY_SECONDS = 30.0
+BUSY_SECONDS = 20.0
 # How soon each side of a connection to PostgreSQL gives up one whose other side has vanished without a word: a cut cable, a host
 # that lost its power. Until the server does, a vanished worker's lock stands, and what it was sending waits: 30 s at most.
 IDLE_SECONDS, PROBE_SECONDS, PROBES, UNHEARD_SECONDS = 10, 5, 3, 20
