@@ -189,7 +189,7 @@ def asked_while_starting(ground: Ground) -> None:
 
 
 CASES = (
-    Case("disk-full", 9, "The disk is full at each commit", disk_full, long=5),
+    Case("disk-full", 9, "The disk is full at each commit", disk_full, long=5, short_stores=("sqlite",)),
     Case("sigterm-in-call", 9, "SIGTERM while a ticket is being filed", asked_in_mid_call, stores=("sqlite", "postgresql")),
     Case(
         "sigterm-at-start",
