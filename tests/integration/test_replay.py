@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +26,7 @@ from triage.config import Config, Rule
 from triage.errors import UserError
 from triage.mention import Label, Visibility
 from triage.pipeline import judge
-from triage.pipeline.replay import Act, Difference, Judge, Tally, replay
+from triage.pipeline.replay import Act, Difference, Judge, Tally, other_model, replay
 from triage.store.schema import metadata
 
 RULES = """
@@ -270,6 +271,33 @@ def test_a_model_is_found_by_its_folder_its_version_in_the_store_or_as_the_shipp
     assert acts(ways[0]) == acts(ways[1]) == acts(ways[2]) == acts(ways[3])
     with pytest.raises(UserError, match=r"there is no model 'nowhere'.*the one that ships"):
         differences(app, app.config, model="nowhere")
+
+
+def test_the_changed_configs_model_judges_or_else_the_promoted_one(app: Service, tmp_path: Path) -> None:
+    """A folder that it names, and where it names none any more, what acts then: the promoted model, else the one that ships."""
+    mine = Path(shutil.copytree(model_folder(), tmp_path / "mine"))
+    card = json.loads((mine / "card.json").read_text())
+    (mine / "card.json").write_text(json.dumps(card | {"version": "mine-1"}))
+    named = other_model(app, app.config.model_copy(update={"model": mine}), None)
+    assert named is not None
+    assert named.card.version == "mine-1"
+    app.config = app.config.model_copy(update={"model": mine})
+    unnamed = app.config.model_copy(update={"model": None})
+    app.registry.share(named)  # the pinned one acts
+    shipped = other_model(app, unnamed, None)
+    assert shipped is not None
+    assert shipped.card.version == card["version"]
+    app.store.models.add("mine-2", card | {"version": "mine-2"}, repacked(mine, card | {"version": "mine-2"}), "ana", datetime.now(UTC))
+    app.store.models.activate("mine-2", over=None, by="ana", now=datetime.now(UTC), what="promoted")
+    promoted = other_model(app, unnamed, None)
+    assert promoted is not None
+    assert promoted.card.version == "mine-2"
+
+
+def repacked(folder: Path, card: dict[str, Any]) -> bytes:
+    """The model in the folder as the store keeps it, with this card."""
+    (folder / "card.json").write_text(json.dumps(card))
+    return archive.pack(folder)
 
 
 def test_deleted_and_unjudged_posts_are_left_out_and_counted(tmp_path: Path) -> None:

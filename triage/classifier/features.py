@@ -137,10 +137,6 @@ class Terms(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         rows.sum_duplicates()
         return rows
 
-    def real_words(self) -> np.ndarray:
-        """1 for each column of `words` that holds a real word, 0 for signs, numbers and masks alone."""
-        return np.array([float(is_real(gram)) for gram in self.words_.split("\n")] if self.words_ else [])
-
     def columns(self, token: str) -> list[int]:
         """The columns that one word touches by itself."""
         numbers: list[int] = self._columns().word(token)[0].tolist()

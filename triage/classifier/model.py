@@ -131,10 +131,12 @@ class Classifier:
             found.append("it has no word that the model knows")
         if verdict.confidence < self.thresholds[verdict.label]:
             found.append(f"{verdict.confidence:.2f} is below the threshold of {verdict.label}, {self.thresholds[verdict.label]:.2f}")
-        if not self._reads(text, language_of(text, tag), share):
-            language = language_of(text, tag)
-            strange = f"its language can't be told, and the model knows {share:.0%} of its words"
-            found.append(f"the model was not measured in the language {language}" if language else strange)
+        language = language_of(text, tag)
+        if not self._reads(text, language, share):
+            if language:
+                found.append(f"the model was not measured in the language {language}")
+            elif share:
+                found.append(f"its language can't be told, and the model knows {share:.0%} of its words")
         return found
 
     def knows(self, text: str, tag: str | None = None) -> bool:

@@ -25,7 +25,7 @@ WIDTH = 100  # characters of a post that a list shows
 @click.option(
     "--corrections/--no-corrections", default=None, help="Learn from what people labelled in this store. Yes, but not with --out."
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--promote", is_flag=True, help="Let it act at once if it passes the gate.")
 @by
 def train(corpus: Path | None, out: Path | None, corrections: bool | None, seed: int, promote: bool, by: str | None) -> None:
@@ -279,7 +279,7 @@ def stop(by: str | None) -> None:
 
 @shadow.command("list")
 @click.argument("version", required=False)
-@click.option("--limit", default=50, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @as_json
 def list_(version: str | None, limit: int, as_json: bool) -> None:
     """Where the model in the shadow (or VERSION) thinks something else than what was said, newest first."""

@@ -67,7 +67,7 @@ def version_of(parts: Parts, name: str) -> str | None:
     versions = [kept.version for kept in parts.store.models.all()]
     if name in versions:
         return name
-    found = [version for version in versions if name in version]
+    found = [version for version in versions if name.strip() and name in version]
     if len(found) != 1:
         several = f"{name!r} is part of {len(found)} versions" if found else f"there is no model {name!r}"
         raise UserError(f"{several}. Next: triage models lists them; {DEFAULT} is the one that ships")

@@ -158,8 +158,13 @@ def replay(
 
     Raises UserError for a model that is nowhere, ModelError for one that can't be used.
     """
-    judge = Judge(parts, changed, other_model(parts, changed, model))
-    sides = _Side(parts, parts.config), _Side(parts, changed)
+    judge = Judge(parts, changed, other_model(parts, changed, model))  # now, so that a mistake is said before anything is printed
+    return _differences(parts, judge, (_Side(parts, parts.config), _Side(parts, changed)), since, until, tally, page)
+
+
+def _differences(
+    parts: Parts, judge: Judge, sides: tuple[_Side, _Side], since: datetime, until: datetime, tally: Tally, page: int
+) -> Iterator[Difference]:
     for pasts in parts.store.history.pages(since, until, page):
         numbers = {past.problem_id for past in pasts if past.problem_id is not None}
         filed = parts.store.history.filed(numbers, since)
