@@ -174,8 +174,10 @@ class Service(App):
 def service(
     folder: Path, store: str, *, mode: str = "act", source: str = "", rules: str = "", clock: HandClock | None = None, started: bool = True
 ) -> Service:
-    """A service on the store at `store`; with `started` its first poll has been made."""
+    """A service on the store at `store`; with `started` its first poll has been made. No post is drawn for an audit unless `rules` say so."""
     text = CONFIG.format(mode=mode, folder=folder, store=store, source=source) + rules
+    if "audit:" not in rules:
+        text += "audit: {share: 0.0}\n"
     made = Service(configuration.parse(text, folder / "config.yaml", {}), clock=clock or HandClock())
     made._made["trackers", "tickets"] = FaultyTracker("tickets", MemoryOptions())
     tasks.know_sources(made)
