@@ -134,6 +134,14 @@ class Web(Section):
 
     host: Text = Field(default="127.0.0.1", description="The address to listen at.")
     port: Annotated[int, Field(strict=True, ge=0, le=65535)] = Field(default=8321, description="The port to listen at; 0 is any free one.")
+    url: Text | None = Field(
+        default=None,
+        description="The address under which people reach the pages, behind a proxy. https:// makes the cookies secure. Without it "
+        "the pages work on this machine alone.",
+    )
+    proxies: Words = Field(default=(), description="Addresses of proxies in front, whose word on a caller's address is taken.")
+    idle: Duration = Field(default=43200.0, description="A session that nobody used for so long is over.")
+    longest: Duration = Field(default=1209600.0, description="A session is over after so long, however much it is used.")
 
 
 class Log(Section):

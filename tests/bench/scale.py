@@ -31,7 +31,7 @@ from triage.mention import Author, Mention, Receipt, State, Ticket
 from triage.pipeline import judge, sweep, upkeep
 from triage.store import Store
 from triage.store.schema import problems
-from triage.web import take_snapshot
+from triage.web.health import take_snapshot
 
 SWEEP_BAR_MS = 50.0
 TEXTS = ("Sync is broken since the update", "how do I sync?", "love it", "hello there", "hello again", "love this app")

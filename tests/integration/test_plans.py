@@ -23,7 +23,7 @@ from tests.service import Service, service
 from triage.errors import NotAccepted, OutcomeUnknown
 from triage.pipeline import judge, people, trust, upkeep
 from triage.store import Store, totals
-from triage.web import take_snapshot
+from triage.web.health import take_snapshot
 
 Explain = Callable[[sa.Connection, str, Any], Iterator[str]]
 

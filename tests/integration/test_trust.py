@@ -21,7 +21,7 @@ from triage.pipeline import intake, judge, trust
 from triage.pipeline.deliver import deliver
 from triage.store.samples import Samples
 from triage.store.schema import audit, mentions, meta, samples, verdicts
-from triage.web import take_snapshot
+from triage.web.health import take_snapshot
 
 # 11 right audits in a row earn it: 0.8 ** 11 < 0.1.
 RULES = """

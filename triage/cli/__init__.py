@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("service", "One full pass in this process, with no broker."),
     "worker": ("service", "A Celery worker with its own sweep; needs REDIS_URL."),
     "beat": ("service", "Celery's beat, which rings the workers; needs REDIS_URL."),
-    "web": ("service", "Serve /metrics and /healthz."),
+    "web": ("service", "Serve the human queue, /metrics and /healthz."),
     "status": ("look", "The service at a glance."),
     "queue": ("look", "Open human tasks, and actions that wait for a decision."),
     "show": ("look", "Everything that happened to a mention, and why."),

@@ -14,6 +14,7 @@ import click
 from triage.cli.common import load_config, opened
 
 if TYPE_CHECKING:
+    from triage.app import App
     from triage.config import Config
     from triage.supervisor import Child
 
@@ -131,7 +132,7 @@ def beat() -> None:
 @click.option("--host", default=None, help="Else web.host of the config.")
 @click.option("--port", type=int, default=None, help="Else web.port of the config.")
 def web(host: str | None, port: int | None) -> None:
-    """Serve /metrics and /healthz."""
+    """Serve the human queue, /metrics and /healthz."""
     import uvicorn
 
     from triage.heartbeat import beat
@@ -144,6 +145,7 @@ def web(host: str | None, port: int | None) -> None:
         host, port = host or app.config.web.host, app.config.web.port if port is None else port
         check_port(host, port)
         beat()
+        _welcome_first(app, host, port)
         serving = uvicorn.Config(
             create(app),
             host=host,
@@ -153,9 +155,22 @@ def web(host: str | None, port: int | None) -> None:
             timeout_graceful_shutdown=3,
             callback_notify=alive,
             timeout_notify=1,
+            proxy_headers=bool(app.config.web.proxies),
+            forwarded_allow_ips=",".join(app.config.web.proxies),
         )
         with suppress(KeyboardInterrupt):  # Ctrl-C, which uvicorn raises again once it has shut down
             uvicorn.Server(serving).run()
+
+
+def _welcome_first(app: App, host: str, port: int) -> None:
+    """Where nobody has a log-in yet, print the link that makes the first admin. It works once, for three days."""
+    from triage.person import Role
+
+    if app.store.people.any():
+        return
+    address = (app.config.web.url or f"http://{host}:{port}").rstrip("/")
+    token = app.store.people.invite(Role.ADMIN, "triage", app.clock.now())
+    click.echo(f"nobody has a log-in yet; the first admin begins here, once: {address}/welcome?token={token}")
 
 
 @click.command()

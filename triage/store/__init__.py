@@ -2,8 +2,8 @@
 
 `Store` holds six rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
 that we talk to, and the alerts), the desk (what people do), the views (what they look at) and the history (what was, to be judged
-again). Beside them stand the place (where the store is and belongs), the markers, the tickets, the models and the samples of the
-blind audit.
+again). Beside them stand the place (where the store is and belongs), the markers, the tickets, the models, the samples of the
+blind audit, the people who use the queue, and their sessions.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from triage.store.markers import Markers
 from triage.store.models import Models
 from triage.store.outbox import Outbox
 from triage.store.owners import Owners
+from triage.store.people import People
 from triage.store.place import Place
 from triage.store.samples import Samples
+from triage.store.sessions import Sessions
 from triage.store.tickets import Tickets
 from triage.store.totals import keep
 from triage.store.views import Views
@@ -63,6 +65,8 @@ class Store:
         self.tickets = Tickets(self.database)
         self.models = Models(self.database)
         self.desk = Desk(self.database, site=site)
+        self.people = People(self.database)
+        self.sessions = Sessions(self.database)
         self.views = Views(self.database)
         self.history = History(self.database)
 

@@ -20,7 +20,7 @@ BUSY_SECONDS = 20.0
 # that lost its power. Until the server does, a vanished worker's lock stands, and what it was sending waits: 30 s at most.
 IDLE_SECONDS, PROBE_SECONDS, PROBES, UNHEARD_SECONDS = 10, 5, 3, 20
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0003"  # the newest migration; known here so that an up-to-date store opens without loading alembic
+HEAD = "0004"  # the newest migration; known here so that an up-to-date store opens without loading alembic
 _MIGRATION_LOCK = 0x7472696167  # any number that nobody else uses: PostgreSQL's advisory lock while migrating
 
 

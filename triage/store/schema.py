@@ -415,3 +415,157 @@ autonomy = sa.Table(
     sa.Column("changed_at", Utc, nullable=False),
     sa.Column("why", sa.Text, nullable=False),
 )
+
+# The people who use the queue. `name` is what every trail holds, so nobody is ever deleted: they are disabled.
+people = sa.Table(
+    "people",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("shown", sa.Text, nullable=False, server_default=""),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("password", sa.Text, nullable=False, server_default=""),  # argon2id, with its salt and its costs
+    sa.Column("zone", sa.Text, nullable=False, server_default="UTC"),
+    sa.Column("handles", sa.JSON, nullable=False),  # their own accounts on platforms
+    sa.Column("away", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("made_at", Utc, nullable=False),
+    sa.Column("disabled_at", Utc),
+    sa.Column("seen_at", Utc),
+)
+
+# Who is logged in. The cookie holds the token, this the digest of it, so that a stolen table lets nobody in.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("person_id", Id, sa.ForeignKey("people.id"), nullable=False),
+    sa.Column("made_at", Utc, nullable=False),
+    sa.Column("seen_at", Utc, nullable=False),
+    sa.Column("address", sa.Text, nullable=False, server_default=""),
+    sa.Column("agent", sa.Text, nullable=False, server_default=""),
+)
+sa.Index("ix_sessions_person_id", sessions.c.person_id)
+
+# Personal tokens of the API, and invitations: a one-time token that makes a person.
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("person_id", Id, sa.ForeignKey("people.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("made_at", Utc, nullable=False),
+    sa.Column("used_at", Utc),
+    sa.Column("ended_at", Utc),
+)
+sa.Index("ix_tokens_person_id", tokens.c.person_id)
+invitations = sa.Table(
+    "invitations",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False, server_default=""),  # set: it is a new password for this person
+    sa.Column("made_by", sa.Text, nullable=False),
+    sa.Column("made_at", Utc, nullable=False),
+    sa.Column("ends_at", Utc, nullable=False),
+    sa.Column("used_at", Utc),
+)
+
+# Log-ins that failed, by account and by address.
+refusals = sa.Table(
+    "refusals",
+    metadata,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("last_at", Utc, nullable=False),
+)
+
+# What people have to do with a mention beside its actions. A row comes with the first thing that somebody does.
+items = sa.Table(
+    "items",
+    metadata,
+    sa.Column("mention_id", Id, sa.ForeignKey("mentions.id"), primary_key=True),
+    sa.Column("assignee", sa.Text),
+    sa.Column("claimed_by", sa.Text),  # who is answering it now
+    sa.Column("claimed_at", Utc),
+    sa.Column("snoozed_until", Utc),
+    sa.Column("snoozed_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("until_reply", sa.Boolean, nullable=False, server_default=sa.false()),  # snoozed until the author writes again
+    sa.Column("answered_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("answered_at", Utc),
+)
+for _name in ("assignee", "claimed_by", "snoozed_until"):
+    _set = items.c[_name].is_not(None)
+    sa.Index(f"ix_items_{_name}", items.c[_name], sqlite_where=_set, postgresql_where=_set)
+
+# Who has an item open right now, and whether they are typing. Rows go stale by themselves.
+presence = sa.Table(
+    "presence",
+    metadata,
+    sa.Column("mention_id", Id, sa.ForeignKey("mentions.id"), primary_key=True),
+    sa.Column("person", sa.Text, primary_key=True),
+    sa.Column("typing_at", Utc),
+    sa.Column("seen_at", Utc, nullable=False),
+)
+sa.Index("ix_presence_seen_at", presence.c.seen_at)
+
+# Internal notes. No connector ever gets a row of this table.
+notes = sa.Table(
+    "notes",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("mention_id", Id, sa.ForeignKey("mentions.id"), nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("to", sa.JSON, nullable=False),  # the colleagues that it names
+    sa.Column("at", Utc, nullable=False),
+)
+sa.Index("ix_notes_mention_id", notes.c.mention_id, notes.c.id)
+
+# What people are writing, one draft a person and item, kept until it is sent or thrown away.
+drafts = sa.Table(
+    "drafts",
+    metadata,
+    sa.Column("mention_id", Id, sa.ForeignKey("mentions.id"), primary_key=True),
+    sa.Column("person", sa.Text, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("at", Utc, nullable=False),
+)
+
+# Answers that somebody else has to let go first. The action waits, planned and without a time, until it is decided.
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("action_id", Id, sa.ForeignKey("actions.id"), primary_key=True),
+    sa.Column("role", sa.Text, nullable=False),  # who may decide; a role, or the name of a group in config
+    sa.Column("asked_by", sa.Text, nullable=False),
+    sa.Column("asked_at", Utc, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),  # the post's, which the answer was written for
+    sa.Column("decision", sa.Text),  # approved, refused, void
+    sa.Column("decided_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("decided_at", Utc),
+    sa.Column("why", sa.Text, nullable=False, server_default=""),
+)
+_undecided = approvals.c.decision.is_(None)
+sa.Index("ix_approvals_open", approvals.c.action_id, sqlite_where=_undecided, postgresql_where=_undecided)
+
+# Lists that somebody saved: the filters as the address holds them.
+saved = sa.Table(
+    "saved",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("query", sa.Text, nullable=False),
+    sa.Column("at", Utc, nullable=False),
+    sa.UniqueConstraint("person", "name"),
+)
+
+# Forms that were carried out, so that one sent twice acts once. Kept for a day.
+forms = sa.Table(
+    "forms",
+    metadata,
+    sa.Column("once", sa.Text, primary_key=True),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("at", Utc, nullable=False),
+)

@@ -1,49 +1,36 @@
-"""What a browser and a monitor ask for: /metrics, /healthz."""
+"""What browsers, programs and monitors ask for: the human queue, its API, /metrics, /healthz."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from importlib import import_module
 
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
 
-from triage import metrics
 from triage.app import App
-from triage.errors import StoreError
-from triage.store import health
+from triage.web import access, faults
+from triage.web.headers import Headers
+from triage.web.render import FILES
 
+# The rooms, each with `routes`, in the order in which their routes are tried.
+ROOMS = (
+    "health",
+    "login",
+)
 
-def take_snapshot(app: App) -> metrics.Snapshot:
-    """The service now, as metrics and health see it."""
-    others = [("tracker", name) for name in app.trackers] + [("notifier", name) for name in app.notifiers]
-    now = app.clock.now()
-    stand = app.store.place.stand(now)
-    seen = health.snapshot(app.store.database, now, mode=app.config.mode, sources=app.sources, others=others)
-    seen = replace(seen, audits_waiting=app.store.samples.count(), earn_rules=app.store.samples.acting())
-    return replace(seen, copied=stand.copied, restore_mode_until=stand.until)
+LARGEST_BODY = 1_048_576
+"""In bytes. A draft is a few thousand characters; who sends megabytes is told so."""
 
 
 def create(app: App) -> FastAPI:
     """The web application of an `App`."""
-    web = FastAPI(title="triage", docs_url=None, redoc_url=None, openapi_url=None)
-
-    @web.get("/metrics")
-    def _metrics() -> Response:
-        try:
-            return Response(metrics.render(take_snapshot(app)), media_type=metrics.CONTENT_TYPE)
-        except StoreError as error:
-            return Response(f"{error}\n", status_code=503, media_type="text/plain")
-
-    @web.get("/healthz")
-    def _healthz() -> JSONResponse:
-        try:
-            fine, told = metrics.health(take_snapshot(app), metrics.Limits.for_sweep(app.config.delivery.sweep))
-        except StoreError as error:
-            return JSONResponse({"status": "down", "reasons": ["store"], "detail": str(error)}, status_code=503)
-        return JSONResponse(told, status_code=200 if fine else 503)
-
-    @web.get("/", include_in_schema=False)
-    def _root() -> RedirectResponse:
-        return RedirectResponse("/healthz")
-
+    web = FastAPI(title="triage", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=LARGEST_BODY)
+    web.state.parts = app
+    for name in ROOMS:
+        web.include_router(import_module(f"triage.web.{name}").routes.router)
+    access.table(web)  # no route without a role
+    for name, folder in FILES.items():
+        web.mount(f"/assets/{name}", StaticFiles(directory=folder))
+    faults.handle(web)
+    web.add_middleware(Headers, tls=access.is_tls(app.config.web))
     return web

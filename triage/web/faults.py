@@ -1,0 +1,77 @@
+"""What a person sees when something is refused or goes wrong: a clear message in place, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from urllib.parse import quote
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from triage.errors import RemoteError, StoreError, UserError
+from triage.web.access import Denied
+from triage.web.render import is_part, render
+
+log = structlog.get_logger()
+
+
+def handle(web: FastAPI) -> None:
+    """Teach an application to answer errors: JSON under /api, a message in place for a part of a page, else a page."""
+    web.add_exception_handler(Denied, _denied)
+    web.add_exception_handler(UserError, _refused)
+    web.add_exception_handler(RemoteError, _remote)
+    web.add_exception_handler(HTTPException, _http)
+    web.add_exception_handler(RequestValidationError, _unreadable)
+    web.add_exception_handler(Exception, _broken)
+
+
+def answer(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """Say `message`, in the form that the caller reads."""
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"error": message}, status, headers)
+    if is_part(request):
+        # htmx leaves the page as it is on an error; live.js shows what `refused` says, so that nothing typed is lost.
+        said = json.dumps({"refused": message})
+        return Response(status_code=status, headers={"HX-Trigger": said, "HX-Reswap": "none"} | (headers or {}))
+    return render(request, "fault.html", status, headers, title=str(status), message=message)
+
+
+def _denied(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Denied)
+    if error.status != 401 or request.url.path.startswith("/api/"):
+        return answer(request, error.status, str(error), {"WWW-Authenticate": "Bearer"} if error.status == 401 else None)
+    to = "/login" if request.url.path == "/" else f"/login?next={quote(request.url.path)}"
+    if is_part(request):
+        return Response(status_code=401, headers={"HX-Redirect": to})
+    return RedirectResponse(to, 303)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return answer(request, 503 if isinstance(error, StoreError) else 409, str(error))
+
+
+def _remote(request: Request, error: Exception) -> Response:
+    return answer(request, 502, f"the other server did not do it: {error}")
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: "there is no such page", 405: "that can't be done here", 413: "this is too large; a megabyte at most can be sent"}
+    return answer(request, error.status_code, words.get(error.status_code, str(error.detail)), dict(error.headers or {}))
+
+
+def _unreadable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    return answer(request, 422, f"{where}: {first['msg'].lower()}")
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    number = uuid.uuid4().hex[:8]
+    log.error("a page failed", path=request.url.path, number=number, exc_info=error)
+    return answer(request, 500, f"this went wrong on our side and is in the log as {number}; nothing was lost, try again")
