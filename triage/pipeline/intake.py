@@ -140,6 +140,15 @@ def take_in(
     return found, broken
 
 
+def push(parts: Parts, source: str, items: Sequence[Item]) -> tuple[list[int], list[int]]:
+    """Store posts that somebody sent us, at once and in one transaction. Returns the ids of new mentions, and of changed ones."""
+    now = parts.clock.now()
+    never = now + timedelta(days=36500)
+    parts.store.inbox.add_source(source, now, never, due_at=None if source in parts.sources else never)
+    added = parts.store.inbox.add_page(source, Page(tuple(items), ""), expect=None, now=now)
+    return list(added.new), list(added.changed)
+
+
 def reread(parts: Parts, limit: int = 400) -> list[int]:
     """Look again at posts whose turn it is, in bulk: edits and deletions. Returns ids of mentions to judge anew."""
     now = parts.clock.now()

@@ -16,6 +16,7 @@ from triage.web.render import FILES
 ROOMS = (
     "health",
     "login",
+    "api",
 )
 
 LARGEST_BODY = 1_048_576
@@ -24,7 +25,7 @@ LARGEST_BODY = 1_048_576
 
 def create(app: App) -> FastAPI:
     """The web application of an `App`."""
-    web = FastAPI(title="triage", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=LARGEST_BODY)
+    web = FastAPI(title="triage", docs_url=None, redoc_url=None, openapi_url=None)
     web.state.parts = app
     for name in ROOMS:
         web.include_router(import_module(f"triage.web.{name}").routes.router)
@@ -32,5 +33,6 @@ def create(app: App) -> FastAPI:
     for name, folder in FILES.items():
         web.mount(f"/assets/{name}", StaticFiles(directory=folder))
     faults.handle(web)
+    web.add_middleware(faults.Sizes, largest=LARGEST_BODY)
     web.add_middleware(Headers, tls=access.is_tls(app.config.web))
     return web

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.routing import APIRoute
+from fastapi.routing import iter_route_contexts
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import Mount
 
 from triage.app import App
 from triage.config import Web
@@ -77,14 +78,14 @@ class Routes:
 def table(web: FastAPI) -> dict[tuple[str, str], str]:
     """Every route of an application and the least role that may use it; `RuntimeError` when one has none."""
     found: dict[tuple[str, str], str] = {}
-    for route in web.routes:
-        if not isinstance(route, APIRoute):
+    for route in iter_route_contexts(web.routes):
+        if isinstance(route.original_route, Mount):
             continue  # files of ours, which are the same for everybody
-        role = (route.openapi_extra or {}).get(_ROLE)
+        role = (getattr(route, "openapi_extra", None) or {}).get(_ROLE)
         if role is None:
             raise RuntimeError(f"{route.path} names no role; make it with triage.web.access.Routes")
         for method in route.methods or ():
-            found[method, route.path] = role
+            found[method, route.path or ""] = role
     return found
 
 

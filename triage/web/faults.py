@@ -11,12 +11,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triage.errors import RemoteError, StoreError, UserError
 from triage.web.access import Denied
+from triage.web.headers import HEADERS
 from triage.web.render import is_part, render
 
 log = structlog.get_logger()
+TOO_LARGE = "this is too large; a megabyte at most can be sent"
 
 
 def handle(web: FastAPI) -> None:
@@ -27,6 +30,35 @@ def handle(web: FastAPI) -> None:
     web.add_exception_handler(HTTPException, _http)
     web.add_exception_handler(RequestValidationError, _unreadable)
     web.add_exception_handler(Exception, _broken)
+
+
+class Sizes:
+    """Refuses a body that is too large, as soon as that is known. FastAPI's own limit lies outside of what adds our headers."""
+
+    def __init__(self, app: ASGIApp, *, largest: int) -> None:
+        self._app = app
+        self._largest = largest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is small enough."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        if told.isdigit() and int(told) > self._largest:
+            await answer(Request(scope, receive), 413, TOO_LARGE)(scope, receive, send)
+            return
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._largest:
+                raise HTTPException(413, TOO_LARGE)
+            return message
+
+        await self._app(scope, counted, send)
 
 
 def answer(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
@@ -60,7 +92,7 @@ def _remote(request: Request, error: Exception) -> Response:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = {404: "there is no such page", 405: "that can't be done here", 413: "this is too large; a megabyte at most can be sent"}
+    words = {404: "there is no such page", 405: "that can't be done here", 413: TOO_LARGE}
     return answer(request, error.status_code, words.get(error.status_code, str(error.detail)), dict(error.headers or {}))
 
 
@@ -74,4 +106,5 @@ def _unreadable(request: Request, error: Exception) -> Response:
 def _broken(request: Request, error: Exception) -> Response:
     number = uuid.uuid4().hex[:8]
     log.error("a page failed", path=request.url.path, number=number, exc_info=error)
-    return answer(request, 500, f"this went wrong on our side and is in the log as {number}; nothing was lost, try again")
+    # It is sent from outside of what adds the headers.
+    return answer(request, 500, f"this went wrong on our side and is in the log as {number}; nothing was lost, try again", HEADERS)
