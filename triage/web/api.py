@@ -37,6 +37,7 @@ from triage.web.api_shapes import (
 FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"model": Fault, "description": words}
     for status, words in {
+        400: "Not UTF-8, or cut off",
         401: "No token, or one that holds no more",
         403: "Not with this role",
         404: "There is none",

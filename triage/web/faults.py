@@ -92,7 +92,12 @@ def _remote(request: Request, error: Exception) -> Response:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = {404: "there is no such page", 405: "that can't be done here", 413: TOO_LARGE}
+    words = {
+        400: "this can't be read: it is not UTF-8, or was cut off",
+        404: "there is no such page",
+        405: "that can't be done here",
+        413: TOO_LARGE,
+    }
     return answer(request, error.status_code, words.get(error.status_code, str(error.detail)), dict(error.headers or {}))
 
 
