@@ -162,7 +162,7 @@ def test_who_stops_it_keeps_all_but_the_last_answer(app: Service, label: Callabl
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr("triage.cli.label._read", read)
+    monkeypatch.setattr("triage.cli.common._pressed", read)
     assert label("").exit_code == 1
     assert labels(app) == {1: "noise"}
 

@@ -646,16 +646,6 @@ def test_an_edit_is_not_compared_twice(small: Service, world: World) -> None:
     assert kept.compared == 1
 
 
-@pytest.mark.parametrize(
-    ("count", "of", "low", "high"), [(0, 0, 0.0, 1.0), (0, 50, 0.0, 0.071), (50, 50, 0.929, 1.0), (30, 100, 0.219, 0.396)]
-)
-def test_the_share_has_wilsons_interval(count: int, of: int, low: float, high: float) -> None:
-    """Values from the literature's formula, to three digits."""
-    rate, found_low, found_high = learning.share(count, of)
-    assert (round(found_low, 3), round(found_high, 3)) == (low, high)
-    assert found_low <= rate <= found_high or not of
-
-
 # The commands
 
 
