@@ -174,7 +174,7 @@ class Service(App):
 def service(
     folder: Path, store: str, *, mode: str = "act", source: str = "", rules: str = "", clock: HandClock | None = None, started: bool = True
 ) -> Service:
-    """A service on the store at `store`; with `started` its first poll has been made. No post is drawn for an audit unless `rules` say so."""
+    """A service on the store at `store`; with `started` its first poll has been made. No post is drawn for an audit but by `rules`."""
     text = CONFIG.format(mode=mode, folder=folder, store=store, source=source) + rules
     if "audit:" not in rules:
         text += "audit: {share: 0.0}\n"
