@@ -72,7 +72,7 @@ class Stratum:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """An error rate with its interval, each from 0 to 1. `rate` is None without answers."""
+    """A share with its interval, each from 0 to 1. `rate` is None where nothing was counted."""
 
     rate: float | None
     low: float
@@ -186,6 +186,12 @@ def _quantile(a: float, b: float, p: float) -> float:
     return float(betaincinv(a, b, p))
 
 
+def share(count: int, of: int, confidence: float = 0.95) -> Rate:
+    """A share of what was all looked at, with its exact two-sided interval."""
+    each = (1 + confidence) / 2
+    return Rate(count / of, lower(count, of, each), upper(count, of, each)) if of else Rate(None, 0.0, 1.0)
+
+
 def rate(strata: Sequence[Stratum], confidence: float = 0.95) -> Rate:
     """The error rate of all verdicts that could have been drawn, from what was, with its interval.
 
@@ -202,11 +208,9 @@ def rate(strata: Sequence[Stratum], confidence: float = 0.95) -> Rate:
     weights = [stratum.drawn / stratum.share for stratum in strata]
     known = sum(weight for weight, stratum in zip(weights, strata, strict=True) if stratum.answered)
     mean = sum(w * s.wrong / s.answered for w, s in zip(weights, strata, strict=True) if s.answered) / known
-    each = (1 + confidence) / 2
     if len(strata) == 1:
-        (one,) = strata
-        return Rate(mean, lower(one.wrong, one.answered, each), upper(one.wrong, one.answered, each))
-    low, high = _melded(strata, each)
+        return share(strata[0].wrong, strata[0].answered, confidence)
+    low, high = _melded(strata, (1 + confidence) / 2)
     return Rate(mean, min(low, mean), max(high, mean))
 
 

@@ -81,7 +81,7 @@ def test_an_installed_wheel_needs_no_checkout(new_rig: Callable[..., Rig], tmp_p
     away = {"TRIAGE_CONFIG": ""}
     assert rig.triage("--version", cwd=empty, env=away).out.startswith("triage, version ")
     said = rig.triage("classify", "--format", "jsonl", cwd=empty, env=away, text='{"text": "It crashes when I open it"}\n')
-    assert set(json.loads(said.out)) == {"label", "confidence", "scores"}
+    assert set(json.loads(said.out)) == {"label", "confidence", "scores", "sure", "language", "model"}
     rig.triage("init", "--yes", cwd=empty, env=away)
     assert "mode: observe" in (empty / "config.yaml").read_text()
 

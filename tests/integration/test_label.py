@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from tests.service import CONFIG, Service, service
 from triage.cli import cli
+from triage.cli.label import PROMPT
 from triage.mention import Author, Label, Mention, Verdict, Visibility
 from triage.pipeline import judge, learning
 from triage.pipeline.labelling import BY_LOT_EVERY, margin, ordered
@@ -162,7 +163,7 @@ def test_who_stops_it_keeps_all_but_the_last_answer(app: Service, label: Callabl
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr("triage.cli.label._read", read)
+    monkeypatch.setattr("triage.cli.common._pressed", read)
     assert label("").exit_code == 1
     assert labels(app) == {1: "noise"}
 
@@ -178,6 +179,18 @@ def test_what_a_post_answers_and_its_link_are_shown(app: Service, label: Callabl
     assert post.url in ran.output
     assert "noor@x.example  private" in ran.output
     assert labels(app) == {}
+
+
+def test_the_keys_are_shown_when_asked_for(app: Service, label: Callable[[str], Result]) -> None:
+    """`?` tells what each key and each label means, and another key that it is none; the post waits."""
+    posted(app, "hello one")
+    ran = label("? x 3")
+    for line in ("  1 bug report        something of ours does not do what it should", "  u                   take the last answer back"):
+        assert ran.output.count(line) == 1
+    assert f"'x' is no answer; {PROMPT}" in ran.output
+    assert PROMPT == "1 bug report · 2 support question · 3 praise · 4 noise · s skip · u undo · o link · q quit · ? help"
+    assert ran.output.count("mention 1 ") == 1
+    assert labels(app) == {1: "praise"}
 
 
 def test_a_post_that_changed_meanwhile_is_not_labelled(

@@ -25,11 +25,12 @@ from triage import classifier as classifiers
 from triage.app import App
 from triage.classifier import Classifier, archive, corpus_folder, gate, model_folder, read_corpus
 from triage.cli import cli
+from triage.config import load
 from triage.errors import ModelError, StoreError, UserError
 from triage.mention import Label
 from triage.pipeline import judge, learning
 from triage.pipeline.registry import AGAIN_AFTER
-from triage.store.models import FILES_KEPT
+from triage.store.models import FILES_KEPT, looked_into
 from triage.store.schema import audit, models
 
 LEARNED, HELD = 12, 12  # topics of the shipped corpus: to train on in two seconds, and to be judged by
@@ -646,16 +647,6 @@ def test_an_edit_is_not_compared_twice(small: Service, world: World) -> None:
     assert kept.compared == 1
 
 
-@pytest.mark.parametrize(
-    ("count", "of", "low", "high"), [(0, 0, 0.0, 1.0), (0, 50, 0.0, 0.071), (50, 50, 0.929, 1.0), (30, 100, 0.219, 0.396)]
-)
-def test_the_share_has_wilsons_interval(count: int, of: int, low: float, high: float) -> None:
-    """Values from the literature's formula, to three digits."""
-    rate, found_low, found_high = learning.share(count, of)
-    assert (round(found_low, 3), round(found_high, 3)) == (low, high)
-    assert found_low <= rate <= found_high or not of
-
-
 # The commands
 
 
@@ -683,7 +674,11 @@ def test_train_shows_the_gates_table_and_promotes(run: Callable[..., Result], sm
     assert "acts      model-number-1, promoted by ana on" in listed
     assert "model-number-2               candidate" in listed
     assert "passed against model-number-1" in listed
-    assert [row["state"] for row in json.loads(run("models", "--json").output)["models"]] == ["candidate", "active", "retired"]
+    told = json.loads(run("models", "--json").output)
+    assert [row["state"] for row in told["models"]] == ["candidate", "active", "retired"]
+    assert run("models", "list").output == listed
+    for words in ("list --json", "--json list", "--format json", "list --format json"):
+        assert json.loads(run("models", *words.split()).output) == told
     assert "active since" in run("models", "show", "number-1").output
     assert run("models", "show", "default").output.startswith("# model-")
     assert "passed: " in run("models", "compare", world.bad.version, "number-2").output
@@ -764,6 +759,140 @@ def test_doctor_and_status_tell_of_a_model_that_can_not_be_used(run: Callable[..
     small.clock.move(seconds=11)
     small.classifier()
     assert "another one stands in on" in run("status").output
+
+
+STATUS, LIST = ("status",), ("models",)
+
+
+@pytest.mark.parametrize("words", [STATUS, LIST], ids=["status", "models"])
+def test_a_stored_model_that_was_changed_is_seen_before_anybody_loads_it(
+    run: Callable[..., Result], small: Service, world: World, words: tuple[str, ...]
+) -> None:
+    """One line says what is wrong, who judges instead, and what to do; nothing is written, and scikit-learn is not asked."""
+    keep(small, world.good)
+    act(small, world.good)
+    assert "Next: " not in run(*words).output
+    files = unzipped(world.good.files)
+    spoil(small, world.good, zipped(files | {"model.skops": files["model.skops"] + b"x"}))
+    told = run(*words)
+    [line] = [line for line in told.output.splitlines() if "Next: " in line]
+    assert f"who starts now takes the one that ships: the stored model {world.good.version} is refused: " in line
+    assert "is not the file that its card vouches for" in line
+    assert "Next: let another one act (triage models rollback)" in line
+    assert small.store.models.refusal() is None
+    fault = json.loads(run(*words, "--json").output)["model" if words == STATUS else "acting"]["fault"]
+    assert fault == line.strip()
+    spoil(small, world.good, b"")
+    assert "are not kept any more" in run(*words).output
+
+
+@pytest.mark.parametrize("words", [STATUS, LIST], ids=["status", "models"])
+def test_a_pinned_folder_that_does_not_check_is_seen(
+    run: Callable[..., Result], world: World, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """The config's folder is the only one that may judge, so nothing is judged, and the config is what may be changed."""
+    pinned = shutil.copytree(world.good.folder, tmp_path / "pinned")
+    with (tmp_path / "config.yaml").open("a") as config:
+        config.write(f"model: {pinned}\n")
+    assert f"{world.good.version}, pinned by the config to {pinned}" in run(*words).output
+    (pinned / "model.skops").write_bytes(b"PK of another one")
+    [line] = [line for line in run(*words).output.splitlines() if "Next: " in line]
+    assert "nothing is judged: " in line
+    assert "is not the file that its card vouches for" in line
+    assert "take the line `model` out of the config" in line
+    shutil.rmtree(pinned)
+    assert f"there is no model in {pinned}" in run(*words).output
+
+
+# Who only asks
+
+
+def asked(run: Callable[..., Result], *words: str) -> tuple[str, str]:
+    """The model that judges a post, and what is said of it on standard error."""
+    ran = run("classify", "--format", "jsonl", *words, input='{"text": "the export is broken"}\n')
+    assert ran.exit_code == 0, ran.output
+    return str(json.loads(ran.stdout)["model"]), ran.stderr
+
+
+def test_who_only_asks_has_the_model_that_acts(run: Callable[..., Result], small: Service, world: World, tmp_path: Path) -> None:
+    """The promoted one, unless another one is named or pinned, with the thresholds of the config."""
+    shipped = model_version()
+    assert asked(run) == (shipped, f"model: {shipped}, the one that ships\n")
+    keep(small, world.good, world.bad)
+    act(small, world.good)
+    assert asked(run)[0] == world.good.version
+    assert f"model: {world.good.version}, promoted by ana on {small.clock.now():%Y-%m-%d}\n" == asked(run)[1]
+    report = run("evaluate")
+    assert report.stdout.startswith(f"{world.good.version}: ")
+    assert report.stderr == f"model: {world.good.version}, promoted by ana on {small.clock.now():%Y-%m-%d}\n"
+    assert asked(run, "--model", str(world.bad.folder)) == (world.bad.version, f"model: {world.bad.version}, out of {world.bad.folder}\n")
+    with (tmp_path / "config.yaml").open("a") as config:
+        config.write("thresholds: {bug_report: 0.0, support_question: 0.0, praise: 0.0, noise: 0.0}\n")
+    assert learning.in_use(load(tmp_path / "config.yaml"))[0].thresholds == dict.fromkeys(Label, 0.0)
+    with (tmp_path / "config.yaml").open("a") as config:
+        config.write(f"model: {world.bad.folder}\n")
+    assert asked(run) == (world.bad.version, f"model: {world.bad.version}, pinned by the config to {world.bad.folder}\n")
+    assert run("evaluate").stdout.startswith(f"{world.bad.version}: ")
+
+
+def test_a_feed_is_judged_by_the_model_that_acts(
+    run: Callable[..., Result], small: Service, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As any other post."""
+    keep(small, world.good)
+    act(small, world.good)
+    monkeypatch.setattr("triage.platforms.mastodon.MastodonPlatform.history", lambda *_: iter(()), raising=True)
+    ran = run("listen", "#quayside@social.example", "--dry-run")
+    assert ran.stderr.startswith(f"model: {world.good.version}, promoted by ana")
+
+
+def test_who_only_asks_is_told_who_stands_in(run: Callable[..., Result], small: Service, world: World) -> None:
+    """A promoted model that was changed does not judge; the store is not told, since nothing may be written."""
+    keep(small, world.good)
+    act(small, world.good)
+    spoil(small, world.good, b"PK")
+    version, said = asked(run)
+    assert version == model_version()
+    assert f"the promoted model can't be used, so the one that ships judges: the stored model {world.good.version} is no zip" in said
+    assert small.store.models.refusal() is None
+
+
+@pytest.mark.parametrize("how", ["no config", "no store", "an empty store", "an older store", "a newer store", "no database"])
+def test_who_only_asks_makes_and_changes_no_store(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an empty folder, with a config whose store is not made yet, and with one that another version of the program made."""
+    import sqlite3
+
+    store = tmp_path / "state" / "triage.db"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRIAGE_CONFIG", raising=False)
+    if how != "no config":
+        (tmp_path / "config.yaml").write_text(CONFIG.format(mode="act", folder=tmp_path / "state", store=f"sqlite:///{store}", source=""))
+    if how not in ("no config", "no store"):
+        store.parent.mkdir()
+        store.write_bytes(b"no database, but long enough to be taken for one" * 100 if how == "no database" else b"")
+    if how.endswith(("older store", "newer store")):
+        with sqlite3.connect(store) as made:
+            made.execute("PRAGMA journal_mode=WAL")
+            made.execute("CREATE TABLE alembic_version (version_num TEXT)")
+            made.execute("INSERT INTO alembic_version VALUES (?)", ("0001" if "older" in how else "9999",))
+        made.close()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    version, said = asked(lambda *words, **more: CliRunner().invoke(cli, list(words), catch_exceptions=False, **more))
+    assert version == model_version()
+    assert said.endswith(f"model: {version}, the one that ships\n")
+    reasons = {"a newer store": "is at schema 9999", "no database": "is no SQLite database"}
+    assert ("the store can't be asked which model was promoted" in said) == (how in reasons)
+    assert reasons.get(how, "") in said
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_store_on_either_database_is_looked_into(app: Service, store_url: str, world: World) -> None:
+    """What the service has promoted is found there."""
+    keep(app, world.good)
+    act(app, world.good)
+    with looked_into(store_url) as models_there:
+        assert models_there is not None
+        assert models_there.standing().active == world.good.version
 
 
 def test_every_command_about_models_is_told_in_the_operations_page() -> None:

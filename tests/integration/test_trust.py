@@ -614,10 +614,19 @@ def test_report_and_autonomy_are_printed(shell: tuple[Service, CliRunner]) -> No
     text = runner.invoke(cli, ["audit", "--report"], catch_exceptions=False).output
     assert "praise" in text
     assert "really 2 noise" in text
-    assert '"waiting": 0' in runner.invoke(cli, ["audit", "--format", "json"], catch_exceptions=False).output
+    assert '"waiting": 0' in runner.invoke(cli, ["audit", "--json"], catch_exceptions=False).output
     told = runner.invoke(cli, ["autonomy"], catch_exceptions=False).output
     assert told.startswith("bugs: acts alone. 11 of 11 audits right, lower bound 0.811, target 0.8\n  since ")
-    assert '"needed": 0' in runner.invoke(cli, ["autonomy", "--format", "json"], catch_exceptions=False).output
+    assert '"needed": 0' in runner.invoke(cli, ["autonomy", "--json"], catch_exceptions=False).output
+    since = told.splitlines()[1].partition(" UTC")[0]
+    app.clock.move(hours=3)
+    post(app, 2)
+    for question in app.store.samples.waiting("ana"):
+        trust.answer(app, question.id, "bug_report", "ana")
+    lines = runner.invoke(cli, ["autonomy"], catch_exceptions=False).output.splitlines()
+    assert lines[0] == "bugs: acts alone. 13 of 13 audits right, lower bound 0.838, target 0.8"
+    assert lines[1].startswith(since), "since when does not change"
+    assert "today: 13 of 13 audits right" in lines[1], "but the figures are those of today"
     status = runner.invoke(cli, ["status"], catch_exceptions=False).output
     assert "trust     0 posts wait for the blind audit; act alone: bugs" in status
     snapshot = take_snapshot(app)

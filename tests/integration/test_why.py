@@ -136,6 +136,18 @@ def test_what_is_not_sure_tells_why_not(app: Service, capsys: pytest.CaptureFixt
     assert "not sure: " in said(why(app, 2), capsys)
 
 
+def test_a_deleted_post_is_told_as_that_first(app: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it was is still explained; one that is there says nothing of it."""
+    post = app.acme.post("mira@x.example", BUG)
+    app.pass_()
+    assert why(app, 1)["deleted"] is False
+    assert "deleted" not in said(why(app, 1), capsys)
+    app.acme.delete(post.remote_id)
+    app.pass_(hours=2)
+    assert why(app, 1)["deleted"] is True
+    assert said(why(app, 1), capsys).startswith("its author has deleted it since: ")
+
+
 def test_what_could_never_be_read_is_refused(app: Service) -> None:
     """With the next step."""
     app.acme.show_broken(b"\xff", "no JSON")
@@ -188,6 +200,9 @@ def test_the_command_takes_a_text_without_any_config(tmp_path: Path, monkeypatch
     assert {"label", "alike", "where", "text"} == set(found["nearest"]["label"][0])
     assert {"name", "reason", "matched", "then", "mode", "skipped", "recorded"} == set(found["rule"])
     assert run("-", "--format", "json", stdin=b"the app crashes since the update") == (0, told)
+    assert run("--text", "the app crashes since the update", "--json") == (0, told)
+    for nothing in (run("--text", ""), run("--text", " \n"), run("-", stdin=b""), run("-", "--json", stdin=b"\n")):
+        assert nothing == (2, 'there is no text to judge; give some: triage why --text "it crashes", or triage why - < post.txt')
     assert run()[0] == run("1", "--text", "x")[0] == 2
     assert "name a mention or give a text" in run()[1]
     assert not list(tmp_path.iterdir())

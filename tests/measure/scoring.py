@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from triage.classifier.calibration import BINS
+
 Array = np.ndarray[Any, Any]
 
-BINS = 15
 TIMES = 1_000  # resamples of an interval
 
 
@@ -40,11 +41,6 @@ def bins(confidence: Array, right: Array, count: int = BINS) -> list[Bin]:
     rows = np.bincount(number, minlength=count)
     sure, hits = np.bincount(number, confidence, count), np.bincount(number, right, count)
     return [Bin(float(sure[one] / rows[one]), float(hits[one] / rows[one]), int(rows[one])) for one in np.nonzero(rows)[0]]
-
-
-def calibration_error(confidence: Array, right: Array, count: int = BINS) -> float:
-    """The expected calibration error: how far confidence and hits lie apart, bin by bin, weighted by size."""
-    return sum(abs(one.confidence - one.right) * one.rows for one in bins(confidence, right, count)) / max(1, len(confidence))
 
 
 def precision_of_surest(confidence: Array, right: Array, share: float) -> float:

@@ -17,9 +17,9 @@ from tests.measure.__main__ import MEASURES, main
 from tests.measure.ground import Ground, NoSet
 from tests.measure.report import Curve, Figure, Section, markdown, text
 from triage.classifier import model_folder
+from triage.classifier.calibration import calibration_error
 from triage.classifier.card import read_card
 from triage.classifier.corpus import Post
-from triage.classifier.train import calibration_error
 from triage.mention import Label
 
 
@@ -86,14 +86,14 @@ def test_macro_f1_is_that_of_scikit_learn() -> None:
     assert scoring.macro_f1(truth, given, [0, 1, 2]) == pytest.approx(expected)
 
 
-def test_the_calibration_error_is_that_of_the_cards() -> None:
+def test_the_calibration_error_is_that_of_the_bins() -> None:
     draw = np.random.default_rng(2)
     confidence = draw.uniform(0.25, 1.0, 500)
     right = draw.uniform(size=500) < confidence**2
-    assert scoring.calibration_error(confidence, right) == pytest.approx(calibration_error(confidence.tolist(), right.tolist()))
-    assert scoring.calibration_error(np.full(10, 0.9), np.array([True] * 9 + [False])) == pytest.approx(0.0)
-    assert scoring.calibration_error(np.full(10, 1.0), np.zeros(10, bool)) == pytest.approx(1.0)
-    assert sum(one.rows for one in scoring.bins(confidence, right)) == 500
+    held = scoring.bins(confidence, right)
+    assert sum(one.rows for one in held) == 500
+    assert calibration_error(confidence, right) == pytest.approx(sum(abs(one.confidence - one.right) * one.rows for one in held) / 500)
+    assert calibration_error(np.full(10, 1.0), np.zeros(10, bool)) == pytest.approx(1.0)
 
 
 def test_the_surest_come_first() -> None:

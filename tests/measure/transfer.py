@@ -12,6 +12,7 @@ from tests.measure import recipe, scoring, sets
 from tests.measure.ground import Ground, NoSet, numbers
 from tests.measure.report import Curve, Figure, Section
 from tests.measure.scoring import Array
+from triage.classifier.calibration import calibration_error
 from triage.classifier.corpus import Post
 from triage.mention import Label
 
@@ -106,10 +107,10 @@ def calibration(ground: Ground) -> Section:
         figures.append(
             Figure(
                 name,
-                scoring.calibration_error(confidence, right),
+                calibration_error(confidence, right),
                 len(found),
                 between=ground.interval(_calibration_error(confidence, right), len(found)),
-                baseline=scoring.calibration_error(theirs.max(axis=1), theirs.argmax(axis=1) == truth),
+                baseline=calibration_error(theirs.max(axis=1), theirs.argmax(axis=1) == truth),
                 floor=0.08,
                 stretch=0.05,
                 less=True,
@@ -128,7 +129,7 @@ def calibration(ground: Ground) -> Section:
 
 
 def _calibration_error(confidence: Array, right: Array) -> Statistic:
-    return lambda drawn: scoring.calibration_error(confidence[drawn], right[drawn])
+    return lambda drawn: calibration_error(confidence[drawn], right[drawn])
 
 
 def surest(ground: Ground) -> Section:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +19,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.shared import shared
+from tests.shared import ROOT, shared
 from triage.classifier import Card, Classifier, check_corpus, checked_card, corpus_folder, evaluate, model_folder, read_corpus, train
 from triage.classifier import model as model_module
-from triage.classifier.card import describe, read_card
+from triage.classifier.calibration import calibration_error
+from triage.classifier.card import LICENCE, describe, licence, read_card
 from triage.classifier.language import language_of
-from triage.classifier.train import PRECISION_WANTED, Judged, calibration_error, macro_f1, threshold
+from triage.classifier.train import PRECISION_WANTED, Judged, macro_f1, threshold
 from triage.errors import ModelError
 from triage.mention import Label, Verdict
 
@@ -561,8 +563,18 @@ def test_training_makes_a_model_that_loads(trained: tuple[Path, Card], small_cor
         check(verdict, loaded)
     recipe = json.loads((out / "recipe.json").read_text())
     digest = hashlib.sha256((small_corpus / "small.jsonl").read_bytes()).hexdigest()
-    assert recipe["sources"] == [{"file": "small.jsonl", "sha256": digest}]
+    assert recipe["sources"] == [{"file": "small.jsonl", "sha256": digest, "licence": "not stated"}]
     assert recipe["seed"] == card.seed == 0
+
+
+def test_the_shipped_recipe_names_each_source_with_digest_and_licence() -> None:
+    """They are the files of the corpus that ships, under the project's licence; what was changed in a file is not ours any more."""
+    sources = json.loads((model_folder() / "recipe.json").read_text())["sources"]
+    files = read_corpus(corpus_folder()).files
+    assert sources == [{"file": name, "sha256": digest, "licence": LICENCE} for name, digest in files.items()]
+    assert all(licence(name, digest) == LICENCE for name, digest in files.items())
+    assert licence("apps.jsonl", "0" * 64) == licence("mine.jsonl", files["apps.jsonl"]) == "not stated"
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"] == LICENCE
 
 
 def test_the_card_adds_up(trained: tuple[Path, Card], small_corpus: Path) -> None:
@@ -686,13 +698,13 @@ def test_macro_f1_weighs_labels_alike() -> None:
 
 def test_the_report_tells_the_card(classifier: Classifier) -> None:
     """Without data the report holds the card's scores."""
-    report = evaluate(model_folder())
+    report = evaluate(classifier)
     assert classifier.card.version in report
     assert f"macro-F1 {classifier.card.scores.macro_f1:.3f}" in report
     assert all(label in report for label in Label)
 
 
-def test_only_rows_that_people_labelled_are_scored(tmp_path: Path) -> None:
+def test_only_rows_that_people_labelled_are_scored(classifier: Classifier, tmp_path: Path) -> None:
     """Rows with a derived label, an unknown one or none are left out, and each set has its line."""
     rows: list[dict[str, str | None]] = [
         {"text": text, "label": label, "label_source": "human", "lang": "en"} for text, label in PLAIN.items()
@@ -707,7 +719,7 @@ def test_only_rows_that_people_labelled_are_scored(tmp_path: Path) -> None:
     (tmp_path / "deep" / "first.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "second.jsonl").write_text(json.dumps(rows[0]) + "\n\n")
     (tmp_path / "third.jsonl").write_text(json.dumps(rows[-1]))
-    lines = {line.split("  ")[0]: line.split() for line in evaluate(model_folder(), tmp_path).splitlines()}
+    lines = {line.split("  ")[0]: line.split() for line in evaluate(classifier, tmp_path).splitlines()}
     assert lines["first"][1:4] == [str(len(PLAIN)), "1.000", "1.000"]
     assert lines["second"][1] == "1"
     assert "third" not in lines
@@ -715,19 +727,47 @@ def test_only_rows_that_people_labelled_are_scored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("{", "line 1 is no JSON"), ("{}", "holds no .jsonl file with rows"), ("", "holds no .jsonl file")]
+    ("name", "content", "said"),
+    [
+        ("some.jsonl", "{", "line 1 is no JSON"),
+        ("some.jsonl", "text,label\nit crashes,bug_report\n", "line 1 is no JSON"),
+        ("some.jsonl", "", "holds no row that a person labelled; it is empty"),
+        ("some.jsonl", "{}\n[1]\n", 'none of its 2 rows can be used: 2 with no "text"'),
+        ("some.jsonl", '{"text": "x"}\n{"text": "x", "label": "rant"}', '1 with no "label", 1 with no label of ours'),
+        ("some.jsonl", '{"text": "x", "label": "noise"}', '1 with another "label_source" than "human"'),
+        ("some.csv", "text,label\n", "holds no .jsonl file"),
+    ],
 )
-def test_data_that_cannot_be_scored_is_refused(tmp_path: Path, content: str, said: str) -> None:
-    """A broken file and a folder without labelled rows say so, with the next step."""
-    (tmp_path / "some.jsonl").write_text(content)
-    with pytest.raises(ModelError, match=rf"{said}.* Next: "):
-        evaluate(model_folder(), tmp_path)
+@pytest.mark.parametrize("alone", [True, False], ids=["file", "folder"])
+def test_data_that_cannot_be_scored_is_refused(
+    classifier: Classifier, tmp_path: Path, name: str, content: str, said: str, *, alone: bool
+) -> None:
+    """It says what is wrong with the data, and what they should look like, with an example that is taken."""
+    (tmp_path / name).write_text(content)
+    if alone and name == "some.csv":
+        said = "line 1 is no JSON"
+    with pytest.raises(ModelError) as caught:
+        evaluate(classifier, tmp_path / name if alone else tmp_path)
+    told, _, example = str(caught.value).partition("For example: ")
+    assert said in told
+    assert " Next: give a .jsonl file, or a folder of them" in told
+    (tmp_path / "example.jsonl").write_text(example)
+    assert "example " in evaluate(classifier, tmp_path / "example.jsonl")
+
+
+def test_data_that_cannot_be_read_is_refused(classifier: Classifier, tmp_path: Path) -> None:
+    """A path that is not there, and a file in another encoding."""
+    with pytest.raises(ModelError, match=r"nowhere can't be read: No such file.* Next: give"):
+        evaluate(classifier, tmp_path / "nowhere")
+    (tmp_path / "some.jsonl").write_text("{}", encoding="utf-16")
+    with pytest.raises(ModelError, match=r"some.jsonl can't be read: it is no UTF-8. Next: give"):
+        evaluate(classifier, tmp_path)
 
 
 @pytest.mark.shared
-def test_the_shipped_model_holds_up_on_posts_by_strangers() -> None:
+def test_the_shipped_model_holds_up_on_posts_by_strangers(classifier: Classifier) -> None:
     """On thousands of texts that people labelled for other purposes it finds far more than chance would."""
-    report = evaluate(model_folder(), shared("data/classification"))
+    report = evaluate(classifier, shared("data/classification"))
     columns = {words[0]: words for line in report.splitlines() if (words := line.split())}
     assert float(columns["intention_mining"][2]) > 0.65
     assert min(float(columns[name][2]) for name in ("minibar_en", "minibar_fr", "scalabrino2017_rq1")) > 0.6

@@ -95,10 +95,10 @@ def commands_named() -> list[Named]:
 
 
 def options_of(command: str) -> dict[str, list[str]]:
-    """The options of a command: each one's longest name, and all of its names."""
+    """The options of a command, but for hidden ones: each one's longest name, and all of its names."""
     made = cli.get_command(click.Context(cli), command)
     assert made is not None
-    own = [param for param in made.params if isinstance(param, click.Option)]
+    own = [param for param in made.params if isinstance(param, click.Option) and not param.hidden]
     return {max(option.opts, key=len): [*option.opts, *option.secondary_opts] for option in own}
 
 

@@ -128,6 +128,18 @@ def test_the_95_percent_interval_covers_the_truth_across_shares(parts: list[tupl
     assert covered >= 930
 
 
+@pytest.mark.parametrize(
+    ("count", "of", "low", "high"),
+    [(0, 0, 0.0, 1.0), (0, 50, 0.0, 0.071), (50, 50, 0.929, 1.0), (30, 100, 0.212, 0.400), (8, 10, 0.444, 0.975)],
+)
+def test_a_share_has_the_exact_interval(count: int, of: int, low: float, high: float) -> None:
+    """Clopper and Pearson's, from tables; a rate of one stratum is the same."""
+    found = trust.share(count, of)
+    assert (round(found.low, 3), round(found.high, 3)) == (low, high)
+    assert found.rate == (count / of if of else None)
+    assert rate([Stratum(1.0, of, of, count)]) == found
+
+
 def test_a_rate_weighs_each_sample_by_what_it_stands_for() -> None:
     """10 drawn of 200 count twenty times as much as 10 drawn of 10."""
     found = rate([Stratum(0.05, 10, 10, 0), Stratum(1.0, 10, 10, 10)])

@@ -11,12 +11,13 @@ import json
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from triage.classifier.card import CARD, MODEL
-from triage.classifier.model import Classifier
+from triage.classifier.model import Classifier, checked_card
 from triage.errors import ModelError
 
 FILES = (MODEL, CARD, "recipe.json", "CARD.md")
@@ -42,26 +43,39 @@ def load(files: bytes, version: str, card: Mapping[str, Any], under: Path, thres
 
     Raises ModelError for anything that is not just so, and for all that `Classifier.load` refuses.
     """
+    with _unpacked(files, version, card, under) as folder:
+        return Classifier.load(folder, thresholds)
+
+
+def check(files: bytes, card: Mapping[str, Any], version: str) -> None:
+    """Whether the zip `files` holds `version` with the card `card`, and the file that the card vouches for. Cheap: nothing is loaded.
+
+    Raises ModelError where it doesn't.
+    """
+    with _unpacked(files, version, card, Path(tempfile.gettempdir())) as folder:
+        checked_card(folder)
+
+
+@contextmanager
+def _unpacked(files: bytes, version: str, card: Mapping[str, Any], under: Path) -> Iterator[Path]:
+    """The zip as a folder that is gone after the block; what the block refuses is refused by the model's name."""
     try:
         under.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(prefix="model-", dir=under) as folder:
-            _unpack(files, version, Path(folder))
-            told = json.loads((Path(folder) / CARD).read_bytes())
+        with tempfile.TemporaryDirectory(prefix="model-", dir=under) as name:
+            folder = Path(name)
+            _unpack(files, version, folder)
+            told = json.loads((folder / CARD).read_bytes())
             if told != dict(card) or told.get("version") != version:
                 raise ModelError(f"the stored model {version} has another card than its row: one of the two was changed. {_OTHER}")
-            return _loaded(Path(folder), version, thresholds)
+            try:
+                yield folder
+            except ModelError as error:
+                why = str(error).replace(f"{folder}/", "").replace(str(folder), "the store").partition(" Next: ")[0].rstrip(".")
+                raise ModelError(f"the stored model {version} is refused: {why}. {_OTHER}") from None
     except OSError as error:
         raise ModelError(f"the stored model {version} can't be unpacked in {under}: {error.strerror}. Next: check the disk") from None
     except (ValueError, RecursionError, AttributeError):
         raise ModelError(f"the stored model {version} has no card that can be read. {_OTHER}") from None
-
-
-def _loaded(folder: Path, version: str, thresholds: Mapping[str, float] | None) -> Classifier:
-    try:
-        return Classifier.load(folder, thresholds)
-    except ModelError as error:
-        why = str(error).replace(f"{folder}/", "").replace(str(folder), "the store").partition(" Next: ")[0].rstrip(".")
-        raise ModelError(f"the stored model {version} is refused: {why}. {_OTHER}") from None
 
 
 def _unpack(files: bytes, version: str, folder: Path) -> None:

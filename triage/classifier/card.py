@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from triage.classifier.corpus import corpus_folder
 from triage.errors import ModelError
 from triage.mention import Label
 
 CARD = "card.json"
 MODEL = "model.skops"
+LICENCE = "Apache-2.0"
+"""The project's, and so that of its corpus, as an SPDX expression."""
 _LARGEST_CARD = 256 * 1024  # bytes
 TRAIN_AGAIN = "Next: train it again with `triage train`, or reinstall to get the shipped one back"
 
@@ -110,6 +114,12 @@ def read_card(folder: Path) -> Card:
     if not all(0.0 <= threshold <= 1.0 for threshold in card.thresholds.values()):
         raise ModelError(f"{path} holds a threshold that is not between 0 and 1. {TRAIN_AGAIN}")
     return card
+
+
+def licence(name: str, sha256: str) -> str:
+    """The licence of a file that a model learned from: the project's for one of the corpus that ships, else nothing is known of it."""
+    ours = corpus_folder() / name
+    return LICENCE if ours.is_file() and hashlib.sha256(ours.read_bytes()).hexdigest() == sha256 else "not stated"
 
 
 def describe(card: Card) -> str:

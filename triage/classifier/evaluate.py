@@ -1,6 +1,6 @@
 """How good a model is: what its card says, and what it does on labelled data that somebody fetched.
 
-Data is a folder of `*.jsonl` files, searched in depth, with the fields `text`, `label`, `label_source` and, where known, `lang`.
+Data is a `.jsonl` file, or a folder of them, searched in depth, with the fields `text`, `label`, `label_source` and, where known, `lang`.
 Only rows that a person labelled (`label_source` is "human") count: labels that were derived from stars or tags measure the
 derivation.
 """
@@ -8,24 +8,36 @@ derivation.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from triage.classifier.calibration import calibration_error
 from triage.classifier.card import Card
 from triage.classifier.model import Classifier
-from triage.classifier.train import calibration_error, label_scores, macro_f1
+from triage.classifier.train import label_scores, macro_f1
 from triage.errors import ModelError
 from triage.mention import Label
+
+Row = tuple[str, Label, str | None]
+"""The text, its label, and its language where that is known."""
+
+FORMAT = (
+    "Next: give a .jsonl file, or a folder of them: one JSON object a line with the keys text, label "
+    f"({', '.join(Label)}), label_source (human) and, if known, lang. For example: "
+    '{"text": "It crashes when I save", "label": "bug_report", "label_source": "human", "lang": "en"}'
+)
+"""What `--data` has to be, with an example."""
 
 _ROW = "{:<32} {:>6} {:>8} {:>8} {:>6} {:>6}  {}"
 
 
-def evaluate(folder: Path, data: Path | None = None) -> str:
-    """A report in plain text on the model in `folder`: its card's scores, then those on each set of `data`.
+def evaluate(classifier: Classifier, data: Path | None = None) -> str:
+    """A report in plain text on a model: its card's scores, then those on each set of `data`.
 
-    Macro-F1 is over the labels that a set holds. Raises ModelError when the model can't be loaded or `data` holds no labelled rows.
+    Macro-F1 is over the labels that a set holds. Raises ModelError when `data` holds no labelled rows.
     """
-    classifier = Classifier.load(folder)
     lines = [*_from_card(classifier.card)]
     if classifier.warning:
         lines += ["", classifier.warning]
@@ -51,9 +63,16 @@ def _from_card(card: Card) -> Iterator[str]:
 
 
 def _on_data(classifier: Classifier, data: Path) -> Iterator[str]:
-    sets = {path: rows for path in sorted(data.rglob("*.jsonl")) if (rows := list(_rows(path)))}
+    files = sorted(data.rglob("*.jsonl")) if data.is_dir() else [data]
+    if not files:
+        raise ModelError(f"{data} holds no .jsonl file. {FORMAT}")
+    read = {path: list(_rows(path)) for path in files}
+    sets = {path: [row for row in rows if not isinstance(row, str)] for path, rows in read.items()}
+    sets = {path: rows for path, rows in sets.items() if rows}
     if not sets:
-        raise ModelError(f"{data} holds no .jsonl file with rows that a person labelled. Next: name the right folder with --data")
+        faults = Counter(row for rows in read.values() for row in rows if isinstance(row, str))
+        why = f"none of its {faults.total()} rows can be used: {', '.join(f'{count} with {why}' for why, count in faults.most_common())}"
+        raise ModelError(f"{data} holds no row that a person labelled; {why if faults else 'it is empty'}. {FORMAT}")
     yield f"on {data} (rows labelled by people)"
     yield _ROW.format("set", "rows", "macro-F1", "accuracy", "ECE", "sure", "F1 by label")
     everything: list[tuple[Label, Label, float, bool]] = []
@@ -81,23 +100,29 @@ def _scored(name: str, judged: list[tuple[Label, Label, float, bool]]) -> str:
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Label, str | None]]:
-    """(text, label, language) of the rows that a person labelled with one of our labels."""
+def _rows(path: Path) -> Iterator[Row | str]:
+    """The rows that a person labelled with one of our labels; of each other one, what it has that it should not."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} can't be read: {error}. Next: check the file") from None
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise ModelError(f"{path} can't be read: {why}. {FORMAT}") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError:
-            raise ModelError(f"{path}, line {number} is no JSON. Next: correct it") from None
-        if (
-            isinstance(row, dict)
-            and row.get("label_source") == "human"
-            and row.get("label") in list(Label)
-            and isinstance(row.get("text"), str)
-        ):
-            yield row["text"], Label(row["label"]), row.get("lang")
+        except (ValueError, RecursionError):
+            raise ModelError(f"{path}, line {number} is no JSON. {FORMAT}") from None
+        yield _row(row)
+
+
+def _row(row: Any) -> Row | str:
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        return 'no "text"'
+    if row.get("label") not in list(Label):
+        return "no label of ours" if "label" in row else 'no "label"'
+    if row.get("label_source") != "human":
+        return 'another "label_source" than "human"'
+    language = row.get("lang")
+    return row["text"], Label(row["label"]), language if isinstance(language, str) else None

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from triage.classifier.calibration import gaps
 from triage.classifier.corpus import read_corpus
 from triage.errors import ModelError
 from triage.mention import Label
@@ -38,7 +39,6 @@ ECE_WORSE = 0.02
 HELD_BACK = 0.3
 CALIBRATION = "calibration"
 CORRECTIONS, REFERENCE = "corrections", "reference"
-_BINS = 15
 _AT_ONCE = 200_000  # weights of posts that are held in memory at a time
 _ROW = "{:<12} {:<17} {:>6} {:>7} {:>10} {:>11}   {:<18} {}"
 
@@ -227,30 +227,20 @@ def _calibration_row(name: str, found: Answers, generator: np.random.Generator) 
     import numpy as np
 
     posts = len(found.truth)
-    gaps = [
-        _gaps(confidence, [one == truth for one, truth in zip(given, found.truth, strict=True)])
+    apart = [
+        gaps(confidence, [one == truth for one, truth in zip(given, found.truth, strict=True)])
         for given, confidence in ((found.today, found.today_confidence), (found.challenger, found.challenger_confidence))
     ]
-    today, challenger = (float(np.abs(gap.sum(axis=0)).sum() / posts) for gap in gaps)
+    today, challenger = (float(np.abs(gap.sum(axis=0)).sum() / posts) for gap in apart)
     differences = []
     for start in range(0, RESAMPLES, step := max(_AT_ONCE // posts, 1)):
         weights = generator.multinomial(posts, np.full(posts, 1 / posts), size=min(step, RESAMPLES - start)).astype(float)
-        one, other = (np.abs(weights @ gap).sum(axis=1) / posts for gap in gaps)
+        one, other = (np.abs(weights @ gap).sum(axis=1) / posts for gap in apart)
         differences.append(other - one)
     low, high = _interval(np.concatenate(differences))
     clearly = challenger - today > ECE_WORSE and low > 0
     verdict = "too few" if posts < LEAST_CALIBRATED else "worse" if clearly else "better" if high < 0 else "no worse"
     return _row(name, CALIBRATION, posts, today, challenger, low, high, verdict)
-
-
-def _gaps(confidences: Sequence[float], right: Sequence[bool]) -> np.ndarray:
-    """For each post the distance between confidence and hit, in the column of its bin."""
-    import numpy as np
-
-    found = np.zeros((len(confidences), _BINS))
-    for row, (confidence, is_right) in enumerate(zip(confidences, right, strict=True)):
-        found[row, min(int(confidence * _BINS), _BINS - 1)] = confidence - is_right
-    return found
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

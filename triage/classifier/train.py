@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from triage import __version__
-from triage.classifier.card import CARD, MODEL, Card, Data, File, LabelScore, Scores, describe
+from triage.classifier.calibration import calibration_error
+from triage.classifier.card import CARD, MODEL, Card, Data, File, LabelScore, Scores, describe, licence
 from triage.classifier.corpus import CORRECTION, LEAST_POSTS, Corpus, Post, check_corpus, digest_of, read_corpus
 from triage.classifier.model import Classifier
 from triage.errors import ModelError
@@ -38,7 +39,6 @@ Progress = Callable[[int, int, str], None]
 PRECISION_WANTED = 0.9  # of the verdicts called sure; below it a person's time is better spent on looking than on mending
 _FOLDS = 5
 _LEAST_SURE = 20  # posts that a threshold must rest on
-_BINS = 15
 _LEAST_OF_A_LANGUAGE = 50  # posts, for a score of its own
 _DESCRIPTION = (
     "Tells bug reports, support questions, praise and noise apart in short posts to or about a product. Logistic regression over n-grams "
@@ -244,14 +244,6 @@ def threshold(judged: Judged, label: Label) -> float:
     return best
 
 
-def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float:
-    """The expected calibration error: over equal bins of confidence, how far confidence and hits lie apart, weighted by size."""
-    bins: dict[int, list[tuple[float, bool]]] = {}
-    for confidence, is_right in zip(confidences, right, strict=True):
-        bins.setdefault(min(int(confidence * _BINS), _BINS - 1), []).append((confidence, is_right))
-    return sum(abs(sum(c for c, _ in held) - sum(r for _, r in held)) for held in bins.values()) / max(len(confidences), 1)
-
-
 def label_scores(truth: Sequence[Label], given: Sequence[Label], label: Label) -> tuple[float, float, float]:
     """Precision, recall and F1 of one label."""
     hits = sum(t == g == label for t, g in zip(truth, given, strict=True))
@@ -346,7 +338,7 @@ def _saved(
     )
     recipe = {
         "command": f"triage train --corpus FOLDER --seed {seed}",
-        "sources": [{"file": name, "sha256": sha256} for name, sha256 in corpus.files.items()],
+        "sources": [{"file": name, "sha256": sha256, "licence": licence(name, sha256)} for name, sha256 in corpus.files.items()],
         "corrections": {"posts": len(corrected), "sha256": digest_of((post.text, post.label) for post in corrected)},
         "seed": seed,
         "folds": _FOLDS,

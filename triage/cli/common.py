@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import json
 import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,12 +16,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from triage.mention import Label
+
 if TYPE_CHECKING:
     from triage.app import App
+    from triage.classifier import Classifier
     from triage.config import Config
 
-as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
+KEYS = {str(number): str(label) for number, label in enumerate(Label, 1)}
+"""The keys with which people label."""
+MEANINGS = """\
+  1 bug report        something of ours does not do what it should
+  2 support question  the writer wants something from us: help, an answer, a feature
+  3 praise            it speaks well of us or of the product
+  4 noise             none of these"""
 by = click.option("--by", default=None, help="Your name in the trail; else TRIAGE_USER, else the name you are logged in with.")
+
+
+def as_json(command: Callable[..., None]) -> Callable[..., None]:
+    """The option `--json`, which every command has that prints for machines too; `--format json` says the same."""
+
+    @click.option("--json", "as_json", is_flag=True, help="For machines.")
+    @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", hidden=True)
+    @functools.wraps(command)
+    def either(*arguments: Any, as_json: bool, form: str, **rest: Any) -> None:
+        command(*arguments, as_json=as_json or form == "json", **rest)
+
+    return either
 
 
 def load_config() -> Config:
@@ -40,6 +63,17 @@ def config_or_sample() -> Config:
     from triage import config
 
     return config_if_any() or config.parse(config.sample())
+
+
+def acting_model(folder: Path | None = None) -> Classifier:
+    """The model in `folder`, else the one that acts here; which one it is is said on standard error. Writes nothing."""
+    from triage.pipeline import learning
+
+    found, acts = learning.in_use(config_if_any(), folder)
+    if acts.fault:
+        click.echo(safe(acts.fault), err=True)
+    click.echo(f"model: {acts.version}, {safe(acts.origin)}", err=True)
+    return found
 
 
 def moment(text: str) -> datetime:
@@ -109,3 +143,26 @@ def span(seconds: float) -> str:
 def safe(text: str | None) -> str:
     """Text of other people's making, harmless to a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text or "")
+
+
+def label_words(label: str) -> str:
+    """A label as people read it."""
+    return label.replace("_", " ")
+
+
+def key_of(keys: Collection[str], prompt: str, manual: str) -> str:
+    """The next key that is one of `keys`: `?` shows the manual, and of another one it is said that it is no answer."""
+    while (key := _pressed()) not in keys:
+        click.echo(manual if key == "?" else f"{safe(key)!r} is no answer; {prompt}")
+    return key
+
+
+def _pressed() -> str:
+    """One key, in small letters; from a pipe one character, blanks and line ends left out. Escape, and the end of the pipe, are `q`."""
+    if sys.stdin.isatty():
+        key: str = click.getchar()
+        return "q" if key == "\x1b" else key.lower()
+    while key := sys.stdin.read(1):
+        if not key.isspace():
+            return key.lower()
+    return "q"

@@ -15,13 +15,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from triage.cli.common import config_if_any, config_or_sample, moment, opened, safe
+from triage.cli.common import acting_model, config_or_sample, moment, opened, safe
 
 if TYPE_CHECKING:
     from triage.classifier import Classifier
     from triage.mention import Mention, Verdict
-
-BATCH = 256
 
 
 @contextmanager
@@ -47,16 +45,6 @@ def _open(file: str) -> IO[str]:
         raise UserError(f"{file} can't be read ({error.strerror}); give the name of a file, or - for standard input") from None
 
 
-def _model(path: Path | None) -> Classifier:
-    """The classifier of the config where there is one, else the one that ships."""
-    from triage.classifier import Classifier, model_folder
-
-    config = config_if_any()
-    if config is None:
-        return Classifier.load(path or model_folder())
-    return Classifier.load(path or config.model or model_folder(), {str(k): v for k, v in config.thresholds.items()})
-
-
 @click.command()
 @click.argument("file", default="-")
 @click.option(
@@ -65,55 +53,43 @@ def _model(path: Path | None) -> Classifier:
     type=click.Choice(["text", "jsonl"]),
     default="text",
     show_default=True,
-    help='One post a line, or {"text": …} a line.',
+    help='One post a line, or {"text": …} a line, with "id" and "lang" if you like.',
 )
-@click.option(
-    "--model", type=click.Path(path_type=Path), default=None, help="A model's folder; else the config's, else the one that ships."
-)
+@click.option("--model", type=click.Path(path_type=Path), default=None, help="A model's folder; else the one that acts.")
 def classify(file: str, form: str, model: Path | None) -> None:
-    """Judge the posts of FILE (`-` or nothing: standard input). With jsonl, lines come out as they went in, in order."""
-    judge = _model(model)
-    with _open(file) as lines, progress("classifying") as advance:
-        for chunk in _chunks(lines, BATCH):
-            texts = [_text(line, form, number) for number, line in chunk]
-            for text, verdict in zip(texts, judge.classify(texts), strict=True):
-                if form == "jsonl":
-                    scores = {str(label): round(score, 6) for label, score in verdict.scores.items()}
-                    click.echo(json.dumps({"label": str(verdict.label), "confidence": round(verdict.confidence, 6), "scores": scores}))
-                else:
-                    click.echo(_line(verdict, text))
-            advance(len(chunk))
+    """Judge the posts of FILE (`-` or nothing: standard input). With jsonl, lines come out as they went in, in order.
+
+    Blank lines are passed over. A line of JSON that holds no post has an "error" in its place, and the exit code is then 1.
+    """
+    from triage.cli import lines
+
+    with _bytes_of(file) as stream:
+        judge = acting_model(model)
+        seen = bad = 0
+        with progress("classifying") as advance:
+            for batch in lines.batches(stream, jsonl=form == "jsonl"):
+                found = list(lines.judged(judge, batch))
+                click.echo("\n".join(lines.as_json(*one) if form == "jsonl" else _line(one[1], one[0].text) for one in found))
+                seen, bad = seen + len(found), bad + sum(verdict is None for _, verdict in found)
+                advance(len(found))
+    if bad:
+        click.echo(f'{bad} of {seen} lines could not be judged; each has its "error" in its place', err=True)
+        sys.exit(1)
 
 
-def _text(line: str, form: str, number: int) -> str:
+def _bytes_of(file: str) -> IO[bytes]:
     from triage.errors import UserError
 
-    if form == "text":
-        return line.rstrip("\n")
+    if file == "-":
+        return sys.stdin.buffer
     try:
-        row = json.loads(line)
-        text = row["text"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f'line {number} is no JSON object with a "text"; write one such object a line, or use --format text') from None
-    if not isinstance(text, str):
-        raise UserError(f'line {number}: "text" is no string; put it in quotes')
-    return text
+        return Path(file).open("rb")
+    except OSError as error:
+        raise UserError(f"{file} can't be read ({error.strerror}); give the name of a file, or - for standard input") from None
 
 
-def _chunks(lines: IO[str], size: int) -> Iterator[list[tuple[int, str]]]:
-    """The lines that hold something, each with its number in the file."""
-    chunk: list[tuple[int, str]] = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            chunk.append((number, line))
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _line(verdict: Verdict, text: str) -> str:
+def _line(verdict: Verdict | None, text: str) -> str:
+    assert verdict is not None  # any line of text is a post
     colour = {"bug_report": "red", "support_question": "yellow", "praise": "green", "noise": "white"}[verdict.label]
     label = click.style(f"{verdict.label:<16}", fg=colour)
     sure = "    " if verdict.sure else " ?  "
@@ -141,7 +117,7 @@ def listen(feed: str, dry_run: bool, since: str, follow: bool, limit: int) -> No
     tag, host = match.groups()
     options = MastodonOptions.model_validate({"url": host if "://" in host else f"https://{host}", "hashtags": [tag], "own_posts": False})
     platform = manifest("platforms", "mastodon").build("listen", options)
-    judge = _model(None)
+    judge = acting_model()
     seen: set[str] = set()
     start = moment(since)
     while True:

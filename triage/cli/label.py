@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from triage.cli.common import by, opened, person, safe
+from triage.cli.common import KEYS, MEANINGS, by, key_of, label_words, opened, person, safe
 
 if TYPE_CHECKING:
     from triage.app import App
     from triage.store.models import Unlabelled
 
-KEYS = {"1": "bug_report", "2": "support_question", "3": "praise", "4": "noise"}
-_HELP = " · ".join(f"{key} {label.replace('_', ' ')}" for key, label in KEYS.items()) + " · s skip · u undo · o link · q quit"
+PROMPT = " · ".join([*(f"{key} {label_words(label)}" for key, label in KEYS.items()), "s skip", "u undo", "o link", "q quit", "? help"])
+MANUAL = f"""Say what the post is: the one label that tells what should be done next.
+{MEANINGS}
+  s                   you can't tell, or can't read it: it comes again another time
+  u                   take the last answer back, and show its post again
+  o                   show the post's link
+  q                   end; what was answered is kept"""
 
 
 @click.command()
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Stop after so many posts.")
 @by
 def label(limit: int | None, by: str | None) -> None:
-    """Label posts that nobody has labelled, one key a post: 1 to 4, s skip, u undo the last one, o show the link, q quit.
+    """Label posts that nobody has labelled, one key a post: 1 to 4, s skip, u undo the last one, o show the link, q quit, ? help.
 
     Those that teach the classifier most come first, and each fifth is drawn by lot. A label counts as `triage relabel` does: ticket
     and tasks follow, and the classifier learns from it. The last answer waits until the next key, so it can be undone without a trace.
@@ -82,7 +86,7 @@ class _Session:
             if key in KEYS:
                 self._pending = (one, KEYS[key])
                 self.count += 1
-                click.echo(f"{KEYS[key].replace('_', ' ')}  ({self.count} labelled)")
+                click.echo(f"{label_words(KEYS[key])}  ({self.count} labelled)")
             at += 1
         self._commit()
 
@@ -120,25 +124,11 @@ class _Session:
         for line in safe(one.mention.text).splitlines():
             click.echo(f"  {line}")
         likely = sorted(one.verdict.scores.items(), key=lambda pair: -pair[1])[:2]
-        click.echo(click.style("  likely: " + ", ".join(f"{name.replace('_', ' ')} {score:.0%}" for name, score in likely), dim=True))
+        click.echo(click.style("  likely: " + ", ".join(f"{label_words(name)} {score:.0%}" for name, score in likely), dim=True))
 
     def _key(self, one: Unlabelled) -> str:
-        """The next key that means something."""
-        while True:
-            click.echo(_HELP)
-            key = _read()
-            if key in (*KEYS, "s", "u", "q"):
-                return key
-            if key == "o":
-                click.echo(safe(one.mention.url or one.mention.uri))
-
-
-def _read() -> str:
-    """One key; from a pipe one character, blanks and line ends left out. What ends is `q`."""
-    if sys.stdin.isatty():
-        key: str = click.getchar()
-        return "q" if key == "\x1b" else key.lower()
-    while key := sys.stdin.read(1):
-        if not key.isspace():
-            return key.lower()
-    return "q"
+        """The next key that moves on."""
+        click.echo(PROMPT)
+        while (key := key_of((*KEYS, "s", "u", "o", "q"), PROMPT, MANUAL)) == "o":
+            click.echo(safe(one.mention.url or one.mention.uri))
+        return key

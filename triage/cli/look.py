@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triage.cli.common import ago, as_json, opened, print_json, safe, span
+from triage.cli.common import ago, as_json, label_words, opened, print_json, safe, span
 
 if TYPE_CHECKING:
     from triage.store.place import Stand
@@ -105,6 +105,10 @@ def queue(as_json: bool, quarantined: bool, limit: int) -> None:
 def _print_task(row: dict[str, Any]) -> None:
     flag = click.style("!", fg="red", bold=True) if row["urgent"] else " "
     verdict = f"{row['label']} {row['confidence']:.0%}" if row["label"] else "-"
+    if row["likely"]:
+        verdict = " or ".join(f"{label_words(one['label'])} {one['score']:.0%}" for one in row["likely"])
+    if row["judged_language"] not in (None, "en"):
+        verdict += f", in {safe(row['judged_language'])}"
     kind = row["what"] or row["kind"] if row["state"] == "open" else f"{row['kind']} {row['state']}"
     ticket = f"  {row['ticket']['key']}{' ' + row['ticket']['status'] if row['ticket']['status'] else ''}" if row["ticket"] else ""
     private = f"  {row['visibility']}" if row["visibility"] in ("private", "direct") else ""

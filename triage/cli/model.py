@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triage.cli.common import as_json, by, opened, person, print_json, safe
+from triage.cli.common import acting_model, as_json, by, opened, person, print_json, safe
 
 if TYPE_CHECKING:
     from triage.classifier.gate import Gate
@@ -98,14 +98,17 @@ def _print_gate(found: Gate) -> None:
 
 
 @click.command()
-@click.option("--model", type=click.Path(path_type=Path), default=None, help="A model's folder; else the one that ships.")
-@click.option("--data", type=click.Path(path_type=Path), default=None, help="A folder of labelled sets (*.jsonl) to score it on as well.")
+@click.option("--model", type=click.Path(path_type=Path), default=None, help="A model's folder; else the one that acts.")
+@click.option("--data", type=click.Path(path_type=Path), default=None, help="A labelled set (.jsonl), or a folder of them, to score it on.")
 def evaluate(model: Path | None, data: Path | None) -> None:
-    """The classifier's scores: from its card, and on labelled sets where you have them."""
-    from triage.classifier import evaluate as run
-    from triage.classifier import model_folder
+    """The classifier's scores: from its card, and on labelled sets where you have them.
 
-    click.echo(run(model or model_folder(), data))
+    A set has one JSON object a line with the keys text, label, label_source and, if known, lang. Only rows with the label_source
+    human count.
+    """
+    from triage.classifier import evaluate as run
+
+    click.echo(run(acting_model(model), data))
 
 
 @click.group(invoke_without_command=True)
@@ -116,8 +119,19 @@ def models(context: click.Context, as_json: bool) -> None:
 
     VERSION may be any part of a version that no other one has; `default` is the one that ships.
     """
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        _print_models(as_json=as_json)
+
+
+@models.command("list")
+@as_json
+@click.pass_context
+def list_models(context: click.Context, as_json: bool) -> None:
+    """The same as `triage models`."""
+    _print_models(as_json=as_json or (context.parent is not None and context.parent.params["as_json"]))
+
+
+def _print_models(*, as_json: bool) -> None:
     from triage.pipeline import learning
 
     with opened() as app:
@@ -285,6 +299,7 @@ def list_(version: str | None, limit: int, as_json: bool) -> None:
     """Where the model in the shadow (or VERSION) thinks something else than what was said, newest first."""
     from triage.errors import UserError
     from triage.pipeline import learning
+    from triage.trust import share
 
     with opened() as app:
         wanted = learning.version_of(app, version) if version else app.store.models.standing().shadow
@@ -292,7 +307,7 @@ def list_(version: str | None, limit: int, as_json: bool) -> None:
         if kept is None:
             raise UserError("no model is in the shadow. Next: triage shadow start VERSION")
         count, labels, found = app.store.models.disagreements(kept.version, limit)
-    rate, low, high = learning.share(count, kept.compared)
+    other = share(count, kept.compared)
     if as_json:
         rows = [{name: getattr(one, name) for name in one.__slots__} for one in found]
         print_json({"version": kept.version, "compared": kept.compared, "other": count, "other_label": labels, "newest": rows})
@@ -302,8 +317,9 @@ def list_(version: str | None, limit: int, as_json: bool) -> None:
         click.echo(f"mention {one.mention_id}  {text if len(text) <= WIDTH else text[: WIDTH - 1] + '…'}")
         said = _said(one.label, one.confidence, one.sure)
         click.echo(f"    today {said}, challenger {_said(one.shadow_label, one.shadow_confidence, one.shadow_sure)}")
+    said = f": {other.rate:.1%} (95 % interval {other.low:.1%} to {other.high:.1%})" if other.rate is not None else ""
     click.echo(
-        f"{kept.version} thinks something else of {count} of {kept.compared} mentions: {rate:.1%} (95 % interval {low:.1%} to {high:.1%}); "
+        f"{kept.version} thinks something else of {count} of {kept.compared} mentions{said}; "
         f"of {labels} another label, of {count - labels} only whether it is sure"
     )
 

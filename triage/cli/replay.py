@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triage.cli.common import load_config, moment, opened, safe
+from triage.cli.common import as_json, load_config, moment, opened, safe
 
 if TYPE_CHECKING:
     from triage.config import Config
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 @click.option("--since", default="30d", show_default=True, help="From when on: 7d, 12h, or a date.")
 @click.option("--until", default=None, help="Before when: 7d, 12h, or a date; else now.")
 @click.option("--model", default=None, help="Another model: a folder, a version in the store, or default; else as the configs say.")
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="For people or for machines."
-)
-def replay(changed: Path | None, since: str, until: str | None, model: str | None, form: str) -> None:
+@as_json
+def replay(changed: Path | None, since: str, until: str | None, model: str | None, as_json: bool) -> None:
     """What would have been done with the posts of the past by a changed config or another model. Sends and stores nothing."""
     from triage.cli.data import progress
     from triage.errors import UserError
@@ -48,7 +46,7 @@ def replay(changed: Path | None, since: str, until: str | None, model: str | Non
     }
     with opened() as app, progress("replaying") as advance:
         found = _counted(pipeline.replay(app, config, start, end, tally, model=model), tally, advance)
-        (_print_json if form == "json" else _print)(about, found, tally)
+        (_print_json if as_json else _print)(about, found, tally)
 
 
 def _without_secrets(path: Path) -> Config:

@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from triage.cli.common import ago, by, opened, person, print_json, safe
-from triage.cli.people import LABELS
+from triage.cli.common import KEYS, MEANINGS, ago, as_json, by, key_of, label_words, opened, person, print_json, safe
 
 if TYPE_CHECKING:
     from triage.app import App
     from triage.store.samples import Question
 
-KEYS = {str(number): label for number, label in enumerate(LABELS, 1)}
-PROMPT = " · ".join([*(f"{key} {label.replace('_', ' ')}" for key, label in KEYS.items()), "s skip", "q quit", "? help"])
-HELP = """Say what the post is, by what is written: the one label that tells what should be done next.
-  1 bug report        something of ours does not do what it should
-  2 support question  the writer wants something from us: help, an answer, a feature
-  3 praise            it speaks well of us or of the product
-  4 noise             none of these
+PROMPT = " · ".join([*(f"{key} {label_words(label)}" for key, label in KEYS.items()), "s skip", "q quit", "? help"])
+MANUAL = f"""Say what the post is, by what is written: the one label that tells what should be done next.
+{MEANINGS}
   s                   you can't tell, or can't read it: it stays for another time or person
 What was made of the post is not shown, so that your answer counts. Yours is its label from now on."""
-
-as_format = click.option(
-    "--format", "as_format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
-)
 
 
 @click.command()
 @click.option("--report", is_flag=True, help="Print what the audits have shown, and ask nothing.")
-@as_format
+@as_json
 @by
-def audit(report: bool, as_format: str, by: str | None) -> None:
-    """Say what posts are that were drawn by lot, without seeing what triage made of them. One key a post; or a line each, from a pipe."""
+def audit(report: bool, as_json: bool, by: str | None) -> None:
+    """Say what posts are that were drawn by lot, without seeing what triage made of them. One key a post."""
     from triage.pipeline import trust
 
     with opened() as app:
-        if report or as_format == "json":
+        if report or as_json:
             found = trust.report(app)
-            print_json(found) if as_format == "json" else _print_report(found)
+            print_json(found) if as_json else _print_report(found)
             return
         _ask(app, person(by))
 
@@ -56,7 +46,7 @@ def _ask(app: App, who: str) -> None:
     answered, passed = 0, set[int]()
     for question in _questions(app, who, passed):
         _print_question(question)
-        key = _key()
+        key = key_of((*KEYS, "s", "q"), PROMPT, MANUAL)
         if key == "q":
             break
         passed.add(question.id)
@@ -78,19 +68,6 @@ def _questions(app: App, who: str, passed: set[int]) -> Iterator[Question]:
     while found := app.store.samples.waiting(who, passed):
         random.shuffle(found)
         yield from found
-
-
-def _key() -> str:
-    """The key that was pressed, or the line of a pipe; its end quits."""
-    while True:
-        if sys.stdin.isatty():
-            key = click.getchar().lower()
-        else:
-            line = sys.stdin.readline()
-            key = line.strip().lower() if line else "q"
-        if key in KEYS or key in ("s", "q"):
-            return key
-        click.echo(HELP if key == "?" else f"{safe(key)!r} is no answer; {PROMPT}")
 
 
 def _print_question(question: Question) -> None:
@@ -121,7 +98,7 @@ def _print_rows(rows: list[dict[str, Any]], name: str) -> None:
     for row in rows:
         error = row["error"]
         said = "not known yet" if error["rate"] is None else f"{error['rate']:6.1%} wrong ({error['low']:.1%} to {error['high']:.1%})"
-        really = ", ".join(f"{count} {label.replace('_', ' ')}" for label, count in row["really"].items())
+        really = ", ".join(f"{count} {label_words(label)}" for label, count in row["really"].items())
         click.echo(
             f"  {safe(row[name]).replace('_', ' '):<{width}}  {row['right']:>4} of {row['audited']:<4} right  {said}"
             + (f"; really {really}" if really else "")
@@ -129,15 +106,15 @@ def _print_rows(rows: list[dict[str, Any]], name: str) -> None:
 
 
 @click.command()
-@as_format
-def autonomy(as_format: str) -> None:
+@as_json
+def autonomy(as_json: bool) -> None:
     """Which rules with `mode: earn` act alone, and what the others still have to show."""
     from triage.pipeline import trust
 
     with opened() as app:
         found = trust.standings(app)
         waiting = app.store.samples.count()
-    if as_format == "json":
+    if as_json:
         print_json(found)
         return
     if not found:
@@ -148,7 +125,7 @@ def autonomy(as_format: str) -> None:
             f"{safe(row['rule'])}: {row['state']}. {row['right']} of {row['n']} audits right, "
             f"lower bound {row['bound']:.3f}, target {row['target']:g}" + _missing(row)
         )
-        since = f"since {row['since']:%Y-%m-%d %H:%M} UTC ({ago(row['since'])} ago): " if row["since"] else ""
+        since = f"since {row['since']:%Y-%m-%d %H:%M} UTC ({ago(row['since'])} ago); today: " if row["since"] else ""
         click.echo(click.style(f"  {since}{safe(row['why'])}", dim=True))
     click.echo(f"{waiting} posts wait to be audited" + (": triage audit" if waiting else ""))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from triage.cli.common import config_if_any, config_or_sample, opened, print_json, safe
+from triage.cli.common import as_json, config_if_any, config_or_sample, opened, print_json, safe
 
 LONGEST_LINE = 100  # characters of a labelled post
 
@@ -15,10 +15,8 @@ LONGEST_LINE = 100  # characters of a labelled post
 @click.command()
 @click.argument("mention", required=False)
 @click.option("--text", default=None, help="A text that is not stored, in place of MENTION; as MENTION, - reads one from standard input.")
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="For people or for machines."
-)
-def why(mention: str | None, text: str | None, form: str) -> None:
+@as_json
+def why(mention: str | None, text: str | None, as_json: bool) -> None:
     """Why MENTION (its number or link) was judged and routed so: words for and against, the nearest labelled posts, the rules."""
     from triage.errors import UserError
     from triage.pipeline import why as pipeline
@@ -27,6 +25,8 @@ def why(mention: str | None, text: str | None, form: str) -> None:
         raise UserError('name a mention or give a text: triage why 12, triage why --text "it crashes", or triage why - < post.txt')
     if mention == "-":
         text = sys.stdin.buffer.read(1024 * 1024).decode("utf-8", "replace")
+    if text is not None and not text.strip():
+        raise UserError('there is no text to judge; give some: triage why --text "it crashes", or triage why - < post.txt')
     if text is None:
         assert mention is not None
         with opened() as app:
@@ -38,7 +38,7 @@ def why(mention: str | None, text: str | None, form: str) -> None:
     else:
         with opened() as app:
             found = pipeline.why_text(app.classifier(), app.config, text, app.store.history.corrections())
-    if form == "json":
+    if as_json:
         print_json(found)
     else:
         _print(found)
@@ -59,6 +59,8 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _print_verdict(found: dict[str, Any], verdict: dict[str, Any], model: dict[str, Any]) -> None:
+    if found.get("deleted"):
+        click.echo("its author has deleted it since: nothing more is done with it, and this is what it was")
     name = f"mention {found['mention']}  " if found["mention"] is not None else ""
     click.echo(f"{name}{click.style(verdict['label'], bold=True)}")
     if verdict["by_person"]:

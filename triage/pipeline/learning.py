@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from triage.classifier import archive, gate, model_folder
+from triage.classifier import archive, checked_card, gate, model_folder
 from triage.classifier.card import Card, read_card
 from triage.classifier.gate import Example, Gate
+from triage.config import Config
 from triage.errors import ModelError, StoreError, UserError
 from triage.mention import Label
 from triage.pipeline.parts import Parts
 from triage.store.board import Judged
-from triage.store.models import Kept
+from triage.store.models import Kept, Models, looked_into
 from triage.text import classifier_input
 
 if TYPE_CHECKING:
@@ -44,20 +45,68 @@ class Acting:
 
 
 def acting(parts: Parts) -> Acting:
-    """Which model should act, read from its card: scikit-learn is not loaded."""
-    active = parts.store.models.standing().active
-    if parts.config.model is not None or active is None:
-        folder = parts.config.model or model_folder()
-        origin = f"pinned by the config to {folder}" if parts.config.model is not None else "the one that ships"
+    """Which model should act, by its card and its digest: scikit-learn is not loaded."""
+    config, models = parts.config, parts.store.models
+    active = models.standing().active if config.model is None else None
+    if active is None:
+        return _in_folder(config)
+    refused = models.refusal()
+    if refused is not None and refused["version"] == active:
+        return Acting(active, _promoted(models, active), f"another one stands in on {refused['host']}: {refused['why']}")
+    try:
+        archive.check(*models.files(active, archive.LARGEST), active)
+    except ModelError as error:
+        return Acting(active, _promoted(models, active), f"who starts now takes {_STAND_IN}: {error}")
+    return Acting(active, _promoted(models, active))
+
+
+def in_use(config: Config | None, folder: Path | None = None) -> tuple[Classifier, Acting]:
+    """The model of `folder`, else the one that acts by this config, loaded, for who only asks it. No config: the one that ships.
+
+    Nothing is written, and no store is made. Where the promoted one can't be had, the one that ships stands in and `fault` says why.
+    Raises ModelError for a folder that can't be used.
+    """
+    from triage.classifier import Classifier
+
+    thresholds = {str(label): value for label, value in config.thresholds.items()} if config is not None else {}
+    if folder is not None:
+        found = Classifier.load(folder, thresholds)
+        return found, Acting(found.card.version, f"out of {folder}")
+    fault = ""
+    if config is not None and config.model is None:
         try:
-            return Acting(read_card(folder).version, origin)
+            with looked_into(config.store) as models:
+                if models is not None and (active := models.standing().active) is not None:
+                    files, card = models.files(active, archive.LARGEST)
+                    found = archive.load(files, active, card, Path(tempfile.gettempdir()), thresholds)
+                    return found, Acting(active, _promoted(models, active))
         except ModelError as error:
-            return Acting("none", origin, str(error))
-    kept = _kept(parts, active)
-    refused = parts.store.models.refusal()
-    broken = refused is not None and refused["version"] == active
-    fault = f"another one stands in on {refused['host']}: {refused['why']}" if refused is not None and broken else ""
-    return Acting(active, f"promoted by {kept.changed_by} on {kept.changed_at:%Y-%m-%d}", fault)
+            fault = f"the promoted model can't be used, so {_STAND_IN} judges: {error}"
+        except StoreError as error:
+            fault = f"the store can't be asked which model was promoted, so {_STAND_IN} judges: {error}"
+    found = Classifier.load((config.model if config is not None else None) or model_folder(), thresholds)
+    return found, replace(_in_folder(config), fault=fault)
+
+
+_STAND_IN = "the one that ships"
+
+
+def _in_folder(config: Config | None) -> Acting:
+    """The model that the config pins, else the one that ships."""
+    folder = config.model if config is not None else None
+    origin = f"pinned by the config to {folder}" if folder is not None else _STAND_IN
+    try:
+        return Acting(checked_card(folder or model_folder()).version, origin)
+    except ModelError as error:
+        return Acting("none", origin, f"nothing is judged: {error}" + (_UNPIN if folder is not None else ""))
+
+
+_UNPIN = ", or take the line `model` out of the config, and restart the workers"
+
+
+def _promoted(models: Models, version: str) -> str:
+    kept = models.get(version)
+    return f"promoted by {kept.changed_by} on {kept.changed_at:%Y-%m-%d}" if kept is not None else "promoted"
 
 
 def version_of(parts: Parts, name: str) -> str | None:
@@ -250,12 +299,3 @@ def shadow(parts: Parts, judged: Sequence[Judged]) -> None:
 
 
 _said: set[str] = set()
-
-
-def share(count: int, of: int) -> tuple[float, float, float]:
-    """A share with its 95 % interval (Wilson)."""
-    if not of:
-        return 0.0, 0.0, 1.0
-    z, rate = 1.96, count / of
-    middle, wide = rate + z * z / (2 * of), z * (rate * (1 - rate) / of + z * z / (4 * of * of)) ** 0.5
-    return rate, max((middle - wide) / (1 + z * z / of), 0.0), min((middle + wide) / (1 + z * z / of), 1.0)

@@ -55,7 +55,7 @@ def report(parts: Parts) -> dict[str, Any]:
 
 
 def standings(parts: Parts) -> list[dict[str, Any]]:
-    """How each rule stands that earns its autonomy: one dict a rule, in the config's order."""
+    """How each rule stands today that earns its autonomy: one dict a rule, in the config's order. `since` is when its state changed."""
     found = []
     policy = trust.policy(parts.config)
     for name, record in parts.store.samples.records().items():
@@ -72,7 +72,7 @@ def standings(parts: Parts) -> list[dict[str, Any]]:
                 "confidence": terms.confidence,
                 "needed": 0 if record.earned else trust.needed(record.answers, terms),
                 "since": record.since,
-                "why": record.why,
+                "why": now.why if record.since is not None else record.why,  # what was said when it changed is in the trail
             }
         )
     return found

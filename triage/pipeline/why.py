@@ -37,6 +37,7 @@ def why(parts: Parts, mention_id: int) -> dict[str, Any]:
         "mention": mention_id,
         "url": mention.url or mention.uri,
         "visibility": str(mention.visibility),
+        "deleted": past.deleted,
         **_explained(parts.classifier(), parts.config, past, corrections, earned),
     }
 

@@ -7,18 +7,20 @@ loads them (`triage/classifier/archive.py`); here they are bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from triage.errors import ModelError, UserError
+from triage.errors import ModelError, StoreError, UserError
 from triage.mention import ActionKind, Mention, Verdict
 from triage.store import rows
-from triage.store.database import Database, insert
+from triage.store.database import HEAD, Database, insert, revisions
 from triage.store.moves import add_audit
 from triage.store.place import put
 from triage.store.schema import actions, disagreements, mentions, meta, models, samples, sightings, verdicts
@@ -340,3 +342,25 @@ def _verdict(row: RowMapping) -> Verdict:
     names = ("label", "confidence", "sure", "by", "by_person")
     columns: Any = {name: row[name] for name in names} | {"data": row["verdict_data"]}
     return rows.to_verdict(columns)
+
+
+@contextmanager
+def looked_into(url: str) -> Iterator[Models | None]:
+    """The models of the store at `url` as it lies there: it is not made, and not brought to this version's schema.
+
+    None where there is no store yet, or one from before it held models. `StoreError` where it can't be read, or is of a newer version.
+    """
+    path = Path(sa.make_url(url).database or "") if url.startswith("sqlite") else None
+    if path is not None and not (path.is_file() and path.stat().st_size):
+        yield None
+        return
+    database = Database(url)
+    try:
+        version = database.version()
+        if version not in ("", HEAD) and version not in revisions():
+            raise StoreError(f"the database is at schema {version}, which this version of triage does not know; install the newer triage")
+        with database.read() as connection:
+            known = sa.inspect(connection).has_table(models.name)
+        yield Models(database) if known else None
+    finally:
+        database.close()

@@ -47,6 +47,7 @@ class Views:
                 verdicts.c.confidence,
                 verdicts.c.sure,
                 verdicts.c.by_person,
+                verdicts.c.data.label("verdict_data"),
                 problems.c.ticket_id,
                 problems.c.ticket,
             )
@@ -286,10 +287,20 @@ def _queue_row(row: Any) -> dict[str, Any]:
         "label": row["label"],
         "confidence": row["confidence"],
         "sure": row["sure"],
+        "likely": _likely(row),
+        "judged_language": (row["verdict_data"] or {}).get("language"),
         "draft": payload.get("draft") or payload.get("text") or "",
         "suggest": [plan.get("kind") for plan in payload.get("suggest", ())],
         "ticket": _ticket(ticket),
     }
+
+
+def _likely(row: Any) -> list[dict[str, Any]]:
+    """The two likeliest labels where the verdict was not sure, the likelier one first; else none."""
+    if row["label"] is None or row["sure"]:
+        return []
+    ranked = sorted(row["verdict_data"]["scores"].items(), key=lambda pair: (pair[0] != row["label"], -pair[1]))
+    return [{"label": label, "score": score} for label, score in ranked[:2]]
 
 
 def _judged(verdict: RowMapping) -> dict[str, Any]:
