@@ -107,6 +107,7 @@ class Zygote:
             env = {name: value for name, value in os.environ.items() if not name.startswith(("TRIAGE_", "DATABASE_", "REDIS_"))}
             # A fork must not find the threads of a library that it did not copy.
             env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+            env["REDIS_URL"] = "redis://127.0.0.1:1/0"  # a child has no broker: nobody else's may hear it
             argv = [sys.executable, "-m", "tests.faults.zygote", str(folder / "socket")]
             self.process = guard.start(argv, env=env, cwd=CHECKOUT, stdout=said, stderr=said)
             try:
@@ -119,7 +120,9 @@ class Zygote:
         self._asked = folder / "log"  # the log of the child that is asked for
 
     def fork(self, job: Sequence[str], env: Mapping[str, str], log: Path) -> Forked:
-        """Start a child. `job` is `["sweep"]`, `["triage", ARGUMENTS…]` or `["answer", TEXT, TASKS…]`."""
+        """Start a child. `job` is `["sweep"]`, `["triage", ARGUMENTS…]` or `["answer", TEXT, TASKS…]`, all with shorter times than the
+        product's own; or `["worker"]`, a sweep with the product's times.
+        """
         return self._ask({"job": list(job), "env": dict(env), "log": str(log), "cwd": env["HOME"]}, log)
 
     def run(self, arguments: Sequence[str], env: Mapping[str, str], *, cwd: Path, text: str, seconds: float) -> tuple[int, str, str]:
@@ -247,9 +250,15 @@ def _become(order: Mapping[str, Any]) -> None:
         os.environ.update(order["env"])
         os.chdir(order["cwd"])
         what, *arguments = order["job"]
-        if what != "command":
+        if what in ("sweep", "triage", "answer"):
             _scale()
-        jobs: dict[str, Callable[..., int]] = {"sweep": _sweep, "triage": _command, "answer": _answer, "command": _command}
+        jobs: dict[str, Callable[..., int]] = {
+            "sweep": _sweep,
+            "triage": _command,
+            "answer": _answer,
+            "worker": _sweep,
+            "command": _command,
+        }
         code = jobs[what](*arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
