@@ -83,7 +83,7 @@ def test_an_alert_that_ends_while_it_is_told_is_told_to_be_over(app: Service) ->
 def test_two_calls_under_way_with_a_revoked_token_are_one_refusal(
     app: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two workers call before either is refused, and both refusals are written before either is told: one line, one alert, the first pause."""
+    """Two workers call before either is refused, and both write that down before either says it: one line, one alert, the first pause."""
     for number in range(3):
         app.acme.post("mira@x.example", f"it is broken {number}")
     monkeypatch.setattr(sweep, "deliver", lambda *_: [])  # everything up to the tickets
