@@ -37,7 +37,7 @@ def database(rig: Rig) -> Path:
 @pytest.fixture
 def begun(rig: Rig) -> Rig:
     """A rig whose first pass is over: what is posted from now on counts."""
-    rig.triage("run", "--once")
+    rig.once()
     rig.seen_before = len(rig.mastodon.ledger.entries())
     return rig
 
@@ -46,7 +46,7 @@ def passes(rig: Rig) -> None:
     """Passes until every promise is kept."""
 
     def kept() -> bool:
-        rig.triage("run", "--once", code=None)
+        rig.once(code=None)
         return not rig.checker().violations()
 
     assert eventually(kept, 60.0), rig.checker().violations()
@@ -59,12 +59,12 @@ def test_a_wrong_token_pauses_the_account_and_loses_nothing(begun: Rig) -> None:
     """One failed call, a message that names the account; with the right token, a restart finds all that was posted meanwhile."""
     rig = begun
     rig.mastodon.post("ann@else.example", "Hello, it is broken")
-    said = rig.triage("run", "--once", code=1, env={"SANDBOX_MASTODON": "mistaken"})
+    said = rig.once(code=1, env={"SANDBOX_MASTODON": "mistaken"})
     assert "source quayside is paused" in said.err
     assert "401" in said.err
     assert "mistaken" not in said.all
     asked = len(rig.mastodon.requests)
-    assert "source quayside is paused" in rig.triage("run", "--once", code=1, env={"SANDBOX_MASTODON": "mistaken"}).err
+    assert "source quayside is paused" in rig.once(code=1, env={"SANDBOX_MASTODON": "mistaken"}).err
     assert len(rig.mastodon.requests) == asked
     assert "Renew its token, then: triage doctor" in next(alert["summary"] for alert in rig.triage("status", "--json").json["alerts"])
     with rig.up() as up:
@@ -78,7 +78,7 @@ def test_a_missing_project_leaves_the_ticket_to_a_person(begun: Rig) -> None:
     rig = begun
     rig.write_config(project="NOPE")
     post = rig.mastodon.post("bea@else.example", "It is broken and nobody files it")
-    rig.triage("run", "--once")
+    rig.once()
     (row,) = [row for row in rig.queue(post) if row["kind"] == "ticket"]
     assert row["state"] == "rejected"
     assert "A valid project is required" in row["reason"]
@@ -94,7 +94,7 @@ def test_a_server_that_answers_with_a_page(begun: Rig) -> None:
     rig = begun
     post = rig.mastodon.post("cid@else.example", "It is broken behind a gateway")
     rig.mastodon.faults.add(kind="html", path="/notifications", times=None)
-    said = rig.triage("run", "--once", code=1)
+    said = rig.once(code=1)
     assert "source quayside is failing" in said.err
     assert "no JSON" in said.err
     rig.mastodon.faults.clear()
@@ -113,7 +113,7 @@ def test_one_notification_that_makes_no_sense_among_good_ones(begun: Rig) -> Non
     rig.mastodon.inject_raw_notification({"id": "120", "type": "mention", "created_at": "2026-01-01T00:00:00Z", "status": None})
     rig.mastodon.inject_raw_notification("garbage")
     last = rig.mastodon.post("eve@else.example", "Last, it is broken")
-    rig.triage("run", "--once")
+    rig.once()
     assert rig.checker().violations() == []
     aside = rig.triage("queue", "--quarantined", "--json").json
     assert [row["source"] for row in aside] == ["quayside"] * 2
@@ -122,7 +122,7 @@ def test_one_notification_that_makes_no_sense_among_good_ones(begun: Rig) -> Non
     assert "canary-bytes" in str([one["raw"] for one in shown])
     assert rig.show(last)["ticket"]
     assert len(rig.jira.tickets) == 2
-    rig.triage("run", "--once")
+    rig.once()
     assert len(rig.triage("queue", "--quarantined", "--json").json) == 2
 
 
@@ -130,7 +130,7 @@ def test_a_post_of_ten_mebibytes(begun: Rig) -> None:
     """It is cut, not choked on: judged, filed within Jira's limits, and shown."""
     rig = begun
     post = rig.mastodon.post("fay@else.example", "It is broken: " + "<b>all of it</b> &amp; " * (10 * 1024 * 1024 // 22))
-    rig.triage("run", "--once")
+    rig.once()
     assert rig.checker().violations() == []
     (ticket,) = rig.jira.tickets
     assert "It is broken" in plain(ticket.description)
@@ -152,7 +152,7 @@ def test_a_config_that_can_not_be_used_names_file_line_and_key(rig: Rig) -> None
     for right, wrong in (("platform: mastodon", "platform: mastodoon"), ("hashtags:", "hashtag:")):
         rig.write_config()
         rig.config.write_text(rig.config.read_text().replace(right, wrong))
-        refused(rig.triage("run", "--once", code=2), "config.yaml:", wrong.split()[-1].strip(":"), right.split()[-1].strip(":"))
+        refused(rig.once(code=2), "config.yaml:", wrong.split()[-1].strip(":"), right.split()[-1].strip(":"))
 
 
 @pytest.mark.parametrize("command", ["queue", "run --once", "up", "worker", "beat", "web", "doctor", "import -"])

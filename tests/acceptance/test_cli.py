@@ -62,7 +62,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, guard: Guard) -> Iterator[F
             made.posts[name] = rig.mastodon.post(
                 f"{name}@else.example", f"An {name} thing is broken", created_at=now - timedelta(days=days)
             )
-        rig.triage("run", "--once")
+        rig.once()
         for kind in ("status_before:400", "status_before:400", "reset_after", "reset_after"):
             rig.jira.faults.add(kind=kind, method="POST", path="/issue$")
         for name, text in POSTS.items():
@@ -74,7 +74,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, guard: Guard) -> Iterator[F
 
 def passed(rig: Rig) -> bool:
     """Make a pass; what fails in it is said with exit code 1."""
-    return rig.triage("run", "--once", code=None).code in (0, 1)
+    return rig.once(code=None).code in (0, 1)
 
 
 def waiting(rig: Rig) -> list[str]:
@@ -123,7 +123,7 @@ def test_one_pass_does_the_whole_way(filled: Filled) -> None:
     assert shown["ticket"]["key"] in {ticket.key for ticket in rig.jira.tickets}
     assert [alert["labels"]["alertname"] for alert in rig.receiver.alerts if "invoice" in alert["annotations"]["summary"]] == ["UrgentPost"]
     tickets = len([entry for entry in rig.jira.ledger.entries("ticket") if "Saving" in json.dumps(entry)])
-    rig.triage("run", "--once")
+    rig.once()
     assert len([entry for entry in rig.jira.ledger.entries("ticket") if "Saving" in json.dumps(entry)]) == tickets == 1
 
 
@@ -250,7 +250,7 @@ def test_an_action_is_dropped(filled: Filled) -> None:
     rig = filled.rig
     action = filled.action("dropped", "ticket")
     rig.triage("drop", str(action["id"]))
-    rig.triage("run", "--once")
+    rig.once()
     assert filled.action("dropped", "ticket")["state"] == "cancelled"
     assert not [ticket for ticket in rig.jira.tickets if "Scrolling" in plain(ticket.description)]
 
@@ -370,11 +370,11 @@ def test_backfill_observes_unless_it_is_told_to_act(filled: Filled) -> None:
     said = rig.triage("backfill", "--since", "2d").out
     assert said.startswith("1 new mentions")
     assert "only observed" in said
-    rig.triage("run", "--once")
+    rig.once()
     observed = filled.action("old", "ticket")
     assert observed["state"] == "observed"
     assert rig.triage("backfill", "--since", "7d", "--act").out.startswith("1 new mentions")
-    rig.triage("run", "--once")
+    rig.once()
     assert filled.action("older", "ticket")["state"] == "done"
     assert filled.action("old", "ticket")["state"] == "observed"
     rig.triage("retry", str(observed["id"]))

@@ -23,7 +23,7 @@ from triage.sandbox.ledger import read
 def honest(tmp_path_factory: pytest.TempPathFactory, guard: Guard) -> Checker:
     """What an honest run left: a ticket with a comment, a task, a reply, an alert, an archived post, one that is gone."""
     with Rig(tmp_path_factory.mktemp("honest"), guard) as rig:
-        rig.triage("run", "--once")
+        rig.once()
         rig.seen_before = len(rig.mastodon.ledger.entries())
         bug = rig.mastodon.post("ann@else.example", "It is broken")
         rig.mastodon.post("bea@else.example", "broken for me too", reply_to=bug["id"])
@@ -31,7 +31,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory, guard: Guard) -> Checker:
         rig.mastodon.post("dan@else.example", "lovely")
         rig.mastodon.post("colleague", "broken, I know")
         question = rig.mastodon.post("eve@else.example", "How?")
-        rig.triage("run", "--once")
+        rig.once()
         rig.triage("answer", str(rig.task(question)["id"]), "So.")
         gone = rig.mastodon.post("fay@else.example", "never mind")
         rig.mastodon.delete(gone["id"])

@@ -8,14 +8,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from tests.acceptance.rig import Rig, Running, free_port
+from tests.acceptance.rig import Rig
+from tests.faults.zygote import Forked, zygote_of
 from tests.fixtures_services import eventually
 from triage.sandbox.jira_documents import plain
 from triage.store.schema import metadata
@@ -25,16 +26,33 @@ NewRig = Callable[..., Rig]
 
 @pytest.fixture
 def rig(new_rig: NewRig, request: pytest.FixtureRequest, store_url: str) -> Rig:
-    """On each database; nobody answers at its REDIS_URL, so a worker does everything by itself."""
-    away = f"redis://127.0.0.1:{free_port()}/0"
-    return new_rig(redis=away, store="" if store_url.startswith("sqlite") else store_url)
+    """On each database, without a broker: a worker does everything by itself."""
+    return new_rig(store="" if store_url.startswith("sqlite") else store_url)
 
 
 @contextmanager
-def working(rig: Rig, **env: str) -> Iterator[Running]:
+def worker(rig: Rig, env: Mapping[str, str] | None = None) -> Iterator[Forked]:
+    """A worker's sweep in a process of its own, forked: what Celery adds to it is tested elsewhere."""
+    log = rig.folder / f"worker-{len(rig._logs)}.log"
+    rig._logs.append(log)
+    run = zygote_of(rig.guard).fork(["worker"], rig.env | dict(env or {}), log)
+    try:
+        yield run
+    except BaseException:
+        print(f"--- the worker said ---\n{run.said[-4000:]}", file=sys.stderr)
+        raise
+    finally:
+        if run.poll() is None:
+            assert run.end() == 0, run.said[-3000:]
+
+
+@contextmanager
+def working(rig: Rig) -> Iterator[Forked]:
     """A worker that has polled."""
-    with rig.command("worker", env=env) as run:
-        rig.await_work(run)
+    with worker(rig) as run:
+        assert eventually(rig._watching, 60.0), run.said[-3000:]
+        if not rig.seen_before:
+            rig.seen_before = len(rig.mastodon.ledger.entries())
         yield run
 
 
@@ -98,8 +116,8 @@ def test_a_backup_in_mid_load_goes_into_another_store(rig: Rig, new_postgres_dat
                 rig.triage("backup", "busy.tar")
         rig.settle(60.0)
         assert len(rig.jira.tickets) == 30
-        run.ask(signal.SIGKILL)
-        run.ended()
+        run.signal(signal.SIGKILL)
+        assert run.ended(30.0)
     other = new_postgres_database() if rig.store.startswith("sqlite") else f"sqlite:///{rig.folder}/other/triage.db"
     rig._given["DATABASE_URL"] = rig.store = other
     assert "triage adopt" in rig.triage("restore", "busy.tar").out
@@ -115,14 +133,14 @@ def test_a_backup_in_mid_load_goes_into_another_store(rig: Rig, new_postgres_dat
 
 def test_a_copy_beside_the_original_sends_nothing(new_rig: NewRig) -> None:
     """The original goes on; the copy tells why it is silent, until a person says that the original is off."""
-    rig = new_rig(redis=f"redis://127.0.0.1:{free_port()}/0")
+    rig = new_rig()
     with working(rig) as original:
         rig.mastodon.post("ann@else.example", "The quay is broken")
         rig.settle()
         shutil.copytree(rig.folder / "state", rig.folder / "copy" / "state", ignore=shutil.ignore_patterns("*.sock", "*.lock"))
         shutil.copy(rig.config, rig.folder / "copy")
         there = {"TRIAGE_CONFIG": str(rig.folder / "copy" / "config.yaml")}
-        with rig.command("worker", env=there) as copy:
+        with worker(rig, there) as copy:
             assert eventually(lambda: "nothing is sent: this database is a copy" in copy.said, 60.0), copy.said
             bugs = [rig.mastodon.post("bea@else.example", f"Bollard {number} is broken") for number in range(5)]
             rig.settle()
@@ -134,7 +152,7 @@ def test_a_copy_beside_the_original_sends_nothing(new_rig: NewRig) -> None:
             assert len(rig.jira.tickets) == 6
             assert "triage adopt" in rig.triage("status", env=there).out
             assert rig.triage("adopt", env=there, text="n\n", code=130).out
-            original.stop()
+            original.end()
             rig.triage("adopt", "--yes", env=there)
             late = rig.mastodon.post("cid@else.example", "The buoy is broken")
             assert eventually(lambda: bool(rig.triage("show", late["url"], "--json", env=there, code=None).out.count("QUAY-7")), 60.0)
@@ -144,7 +162,7 @@ def test_a_copy_beside_the_original_sends_nothing(new_rig: NewRig) -> None:
 
 def test_an_older_database_that_was_put_back_by_hand_is_noticed(new_rig: NewRig) -> None:
     """Without a word to triage: the heartbeat in the state folder is newer than the store's own."""
-    rig = new_rig(redis=f"redis://127.0.0.1:{free_port()}/0")
+    rig = new_rig()
     state = rig.folder / "state"
     with working(rig):
         rig.mastodon.post("ann@else.example", "The quay is broken")
@@ -206,7 +224,7 @@ def test_a_backup_tells_what_is_wrong(new_rig: NewRig) -> None:
 
 def test_a_renewed_token_loses_nothing(new_rig: NewRig) -> None:
     """A token in a file is refused, its account rests; with the new one in the file a restart takes up where it stood."""
-    rig = new_rig(redis=f"redis://127.0.0.1:{free_port()}/0")
+    rig = new_rig()
     token = rig.folder / "token"
     token.write_text(rig.mastodon.token)
     rig.config.write_text(rig.config.read_text().replace("{env: SANDBOX_MASTODON}", f"{{file: {token}}}"))
@@ -214,7 +232,7 @@ def test_a_renewed_token_loses_nothing(new_rig: NewRig) -> None:
         rig.mastodon.post("ann@else.example", "The quay is broken")
         rig.settle()
     token.write_text("revoked")
-    with rig.command("worker"):
+    with worker(rig):
         assert eventually(lambda: _account(rig)["state"] == "paused", 60.0)
         posts = [rig.mastodon.post("bea@else.example", f"Bollard {number} is broken") for number in range(3)]
     token.write_text(rig.mastodon.token)

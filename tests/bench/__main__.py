@@ -27,7 +27,7 @@ def measures(*, quick: bool) -> dict[str, Measure]:
             "classifier": partial(classifying.classifier, count=512, rounds=1),
             "fetch": partial(fetching.fetch, count=100, typed=80),
             "latency": partial(latency.latency, count=4, seconds=2.0, rest=2.0, every=2.0),
-            "scale": partial(scale.scale, few=400, many=2_000, rounds=1),
+            "scale": partial(scale.scale, few=100, many=400, rounds=1, batch=60, due=20),
             "hosts": partial(hosts.hosts, count=2, workers=1, bugs=10, slow=0.2),
             "memory": partial(process.memory, count=100),
             "help": partial(process.help_, runs=1),

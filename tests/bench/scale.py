@@ -35,16 +35,19 @@ from triage.web.health import take_snapshot
 
 SWEEP_BAR_MS = 50.0
 TEXTS = ("Sync is broken since the update", "how do I sync?", "love it", "hello there", "hello again", "love this app")
-PAGE, BATCH, DUE, TICKETS = 40, 500, 100, 50
+PAGE, TICKETS = 40, 50
 
 Figures = dict[str, float]
 
 
-def scale(folder: Path, *, few: int, many: int, rounds: int) -> Iterator[Row]:
-    """On both databases, with `few` mentions and with `many`; each figure is the median of so many rounds, in milliseconds."""
+def scale(folder: Path, *, few: int, many: int, rounds: int, batch: int = 500, due: int = 100) -> Iterator[Row]:
+    """On both databases, with `few` mentions and with `many`; each figure is the median of so many rounds, in milliseconds.
+
+    `batch` mentions are judged at once, and `due` are due in a sweep.
+    """
     with Guard() as guard:
         for name, urls in (("SQLite", _files(folder)), ("PostgreSQL", _databases(start_postgres(guard)))):
-            beside, figures = (_measure(folder / f"{name}-{count}", next(urls), count, rounds) for count in (few, many))
+            beside, figures = (_measure(folder / f"{name}-{count}", next(urls), count, rounds, batch, due) for count in (few, many))
             for what, figure in figures.items():
                 unit = "B" if what.startswith("disk") else "s" if what.startswith("loading") else "ms"
                 is_sweep = what.startswith("sweep")
@@ -66,7 +69,7 @@ def _databases(server: str) -> Iterator[str]:
         yield make_url(server).set(database=f"scale{number}").render_as_string(hide_password=False)
 
 
-def _measure(folder: Path, url: str, count: int, rounds: int) -> Figures:
+def _measure(folder: Path, url: str, count: int, rounds: int, batch: int, due: int) -> Figures:
     folder.mkdir()
     store = Store(url)
     made = service(folder, url, source=", brake: 1000000", started=False)
@@ -75,13 +78,13 @@ def _measure(folder: Path, url: str, count: int, rounds: int) -> Figures:
         stored = fill(store.database, count, made.clock.now())
         seconds = time.perf_counter() - started
         tell(f"  {folder.name}: {seconds:.0f} s to load, {stored / 1e6:,.0f} MB")
-        return measure(made, count, rounds) | {"disk a mention": stored / count, "loading it in bulk": seconds}
+        return measure(made, count, rounds, batch, due) | {"disk a mention": stored / count, "loading it in bulk": seconds}
     finally:
         made.close()
         store.close()
 
 
-def measure(made: Service, count: int, rounds: int) -> Figures:
+def measure(made: Service, count: int, rounds: int, batch: int, due: int) -> Figures:
     """Milliseconds of each thing that the service does, on a store that holds the mentions 1 to `count`."""
     figures: dict[str, list[float]] = {}
     now = made.clock.now
@@ -107,15 +110,15 @@ def measure(made: Service, count: int, rounds: int) -> Figures:
         timed("sweep, nothing due", lambda: sweep.due(made))
         timed(f"add a page of {PAGE}", lambda: store.inbox.add_page("acme", page(PAGE, *TEXTS), expect=None, now=now()))
         judge.process(made)
-        store.inbox.add_page("acme", page(BATCH, *TEXTS), expect=None, now=now())
-        timed(f"claim, rules and outbox of a batch of {BATCH}", lambda: judge.process(made))
+        store.inbox.add_page("acme", page(batch, *TEXTS), expect=None, now=now())
+        timed(f"claim, rules and outbox of a batch of {batch}", lambda: judge.process(made))
         _carry_out(made)
-        store.inbox.add_page("acme", page(DUE, TEXTS[0]), expect=None, now=now())
-        timed(f"sweep, {DUE} mentions due", lambda: sweep.due(made))
+        store.inbox.add_page("acme", page(due, TEXTS[0]), expect=None, now=now())
+        timed(f"sweep, {due} mentions due", lambda: sweep.due(made))
         judge.process(made)
-        timed(f"sweep, {DUE} actions due", lambda: sweep.due(made))
+        timed(f"sweep, {due} actions due", lambda: sweep.due(made))
         todo = sweep.due(made).actions
-        assert len(todo) >= DUE, f"{len(todo)} actions are due, not {DUE}"
+        assert len(todo) >= due, f"{len(todo)} actions are due, not {due}"
         timed("claim and finish an action", lambda: _carry_out(made, limit=1))
         _carry_out(made)
         timed("triage queue", store.views.queue)

@@ -79,7 +79,7 @@ def _the_commands(ground: Ground) -> None:
     redis = f"redis://127.0.0.1:{free_port()}/0"
     with scene(ground, redis=redis) as on:
         rig = on.rig
-        rig.triage("run", "--once")
+        rig.once()
         on.watching()
         bugs = post_bugs(rig, 3)
         post_second_reports(rig, bugs[:1])

@@ -270,7 +270,7 @@ def nobody_hears(ground: Ground) -> None:
     server = RedisServer(ground.folder / "redis", ground.guard)
     server.start()
     with ground.rig(redis=server.url) as rig:
-        rig.triage("run", "--once")
+        rig.once()
         rig.seen_before = len(rig.mastodon.ledger.entries())
         server.client.lpush(QUEUE, *[message("triage.tick", [[]])] * 1000)
         with rig.celery("beat"), rig.celery("beat"):
@@ -278,7 +278,7 @@ def nobody_hears(ground: Ground) -> None:
         assert server.client.llen(QUEUE) == 1000
         ground.notes["rings held back"] += 6
         load(ground, rig, 3)
-        rig.triage("run", "--once")
+        rig.once()
         rig.settle(30.0)
         server.kill()
 

@@ -4,19 +4,22 @@ To import scikit-learn and the clients costs three CPU seconds, which is too muc
 zygote, imports everything, reads the model, and starts no thread and opens no connection. On request it forks a child with
 a process group, an environment, a folder and a log of its own, which runs the product's worker (`triage.tasks.ready` and
 `run_sweep`), a command of `triage`, or answers tasks as a person would whose computer dies before the answer is sent.
-Locks and connections are made after the fork, as everywhere.
+Locks and connections are made after the fork, as everywhere. The acceptance tests run their short commands here, too: `run`.
 
 When whoever asked goes away, the zygote kills all its children and ends.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import select
 import signal
 import socket
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -104,6 +107,7 @@ class Zygote:
             env = {name: value for name, value in os.environ.items() if not name.startswith(("TRIAGE_", "DATABASE_", "REDIS_"))}
             # A fork must not find the threads of a library that it did not copy.
             env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+            env["REDIS_URL"] = "redis://127.0.0.1:1/0"  # a child has no broker: nobody else's may hear it
             argv = [sys.executable, "-m", "tests.faults.zygote", str(folder / "socket")]
             self.process = guard.start(argv, env=env, cwd=CHECKOUT, stdout=said, stderr=said)
             try:
@@ -112,17 +116,34 @@ class Zygote:
                 raise AssertionError(f"the zygote did not start:\n{self.log.read_text()}") from None
         self._children: dict[int, Forked] = {}
         self._rest = b""
-        self._forked: list[int] = []
+        self._forked: list[Forked] = []
+        self._asked = folder / "log"  # the log of the child that is asked for
 
     def fork(self, job: Sequence[str], env: Mapping[str, str], log: Path) -> Forked:
-        """Start a child. `job` is `["sweep"]`, `["triage", ARGUMENTS…]` or `["answer", TEXT, TASKS…]`."""
-        order = {"job": list(job), "env": dict(env), "log": str(log)}
+        """Start a child. `job` is `["sweep"]`, `["triage", ARGUMENTS…]` or `["answer", TEXT, TASKS…]`, all with shorter times than the
+        product's own; or `["worker"]`, a sweep with the product's times.
+        """
+        return self._ask({"job": list(job), "env": dict(env), "log": str(log), "cwd": env["HOME"]}, log)
+
+    def run(self, arguments: Sequence[str], env: Mapping[str, str], *, cwd: Path, text: str, seconds: float) -> tuple[int, str, str]:
+        """`triage ARGUMENTS` to its end, with `text` as its standard input: exit code, standard output, standard error."""
+        with tempfile.TemporaryDirectory(prefix="triage-command-") as folder:
+            given, out, err = (Path(folder) / name for name in ("in", "out", "err"))
+            given.write_text(text)
+            order = {"job": ["command", *arguments], "env": dict(env), "log": str(err), "out": str(out), "in": str(given), "cwd": str(cwd)}
+            child = self._ask(order, err)
+            if not child.ended(seconds):
+                child.signal(signal.SIGKILL)
+                raise AssertionError(f"triage {' '.join(arguments)} did not end within {seconds:g} s:\n{child.said[-3000:]}")
+            assert child.code is not None
+            return child.code, out.read_text(), err.read_text()
+
+    def _ask(self, order: Mapping[str, Any], log: Path) -> Forked:
+        self._asked = log
         self._there.sendall(json.dumps(order).encode() + b"\n")
         while not self._forked:
             self.pump(START_SECONDS)
-        pid = self._forked.pop()
-        child = self._children[pid] = Forked(self, pid, log)
-        return child
+        return self._forked.pop()
 
     def pump(self, seconds: float = 0.0) -> None:
         """Take in what the zygote says, waiting that long for it."""
@@ -135,8 +156,9 @@ class Zygote:
         *lines, self._rest = (self._rest + heard).split(b"\n")
         for line in lines:
             said = json.loads(line)
-            if "forked" in said:
-                self._forked.append(said["forked"])
+            if "forked" in said:  # the next line may tell of its end already
+                child = self._children[said["forked"]] = Forked(self, said["forked"], self._asked)
+                self._forked.append(child)
             elif said["pid"] in self._children:
                 child = self._children[said["pid"]]
                 child.is_stopped = said["stopped"]
@@ -220,15 +242,23 @@ def _become(order: Mapping[str, Any]) -> None:
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        for stream in (1, 2):
-            os.dup2(log, stream)
+        for stream, name in ((1, order.get("out", order["log"])), (2, order["log"])):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream)
+        if "in" in order:
+            os.dup2(os.open(order["in"], os.O_RDONLY), 0)
         os.environ.clear()
         os.environ.update(order["env"])
-        os.chdir(os.environ["HOME"])
-        _scale()
+        os.chdir(order["cwd"])
         what, *arguments = order["job"]
-        jobs: dict[str, Callable[..., int]] = {"sweep": _sweep, "triage": _command, "answer": _answer}
+        if what in ("sweep", "triage", "answer"):
+            _scale()
+        jobs: dict[str, Callable[..., int]] = {
+            "sweep": _sweep,
+            "triage": _command,
+            "answer": _answer,
+            "worker": _sweep,
+            "command": _command,
+        }
         code = jobs[what](*arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -238,6 +268,9 @@ def _become(order: Mapping[str, Any]) -> None:
         traceback.print_exc()
     finally:
         with suppress(Exception):
+            if "out" in order:  # as at the end of any program: it waits for its threads, and does what was left for the end
+                threading._shutdown()  # type: ignore[attr-defined]
+                atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)

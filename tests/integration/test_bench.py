@@ -16,9 +16,9 @@ SCALE = [
     "to count the whole store, every 15 minutes",
     "sweep, nothing due",
     "add a page of 40",
-    "claim, rules and outbox of a batch of 500",
-    "sweep, 100 mentions due",
-    "sweep, 100 actions due",
+    "claim, rules and outbox of a batch of 60",
+    "sweep, 20 mentions due",
+    "sweep, 20 actions due",
     "claim and finish an action",
     "triage queue",
     "triage status",
@@ -48,7 +48,7 @@ ROWS = {
         "requests to Jira an hour, at rest",
         "requests to Jira an hour, while posts come",
     ],
-    "scale": [f"{database}, 2,000 stored: {what}" for database in ("SQLite", "PostgreSQL") for what in SCALE],
+    "scale": [f"{database}, 400 stored: {what}" for database in ("SQLite", "PostgreSQL") for what in SCALE],
     "hosts": [
         f"2 hosts with 1 workers each: {what}" for what in ("tickets", "idle while work was due", "longest so", "least done by a worker")
     ],

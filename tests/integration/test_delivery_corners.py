@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from tests.service import Service, service
 from triage.delivery import Move
-from triage.errors import NotAccepted, OutcomeUnknown
-from triage.mention import Receipt, State
+from triage.errors import NotAccepted, OutcomeUnknown, Unauthorized
+from triage.mention import Receipt, State, Work
 from triage.pipeline import deliver, people, sweep
 
 
@@ -75,6 +78,39 @@ def test_an_alert_that_ends_while_it_is_told_is_told_to_be_over(app: Service) ->
     app.pass_()
     (told,) = app.oncall.alerts.values()
     assert not told.open
+
+
+def test_two_calls_under_way_with_a_revoked_token_are_one_refusal(
+    app: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two workers call before either is refused, and both write that down before either says it: one line, one alert, the first pause."""
+    for number in range(3):
+        app.acme.post("mira@x.example", f"it is broken {number}")
+    monkeypatch.setattr(sweep, "deliver", lambda *_: [])  # everything up to the tickets
+    app.pass_()
+    first, second, third = (row["id"] for row in app.actions("ticket"))
+    called, written = Barrier(2, timeout=60), Barrier(2, timeout=60)
+    finish = app.store.outbox.finish
+
+    def refuse(work: Work) -> Receipt:
+        called.wait()
+        raise Unauthorized("401")
+
+    def finish_both(work: Work, move: Move, *args: Any, **more: Any) -> Any:
+        finished = finish(work, move, *args, **more)
+        written.wait()
+        return finished
+
+    monkeypatch.setattr(app.tickets, "file", refuse)
+    monkeypatch.setattr(app.store.outbox, "finish", finish_both)
+    caplog.clear()
+    with ThreadPoolExecutor(2) as workers:
+        assert list(workers.map(lambda id_: deliver.deliver(app, [id_, third]), (first, second))) == [[], []]
+    assert [row["attempt"] for row in app.actions("ticket")] == [1, 1, 0]
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warned) == 1, warned
+    assert [row["name"] for row in app.store.views.status(app.clock.now())["alerts"]] == ["AccountPaused"]
+    assert {row["due_at"] - app.clock.now() for row in app.actions("ticket")} == {timedelta(minutes=5)}
 
 
 def test_looks_before_sending_count_for_themselves(store_url: str, tmp_path: Path) -> None:

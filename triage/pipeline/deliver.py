@@ -64,10 +64,11 @@ def deliver(parts: Parts, ids: Sequence[int]) -> list[int]:
             work = replace(work, verdict=replace(work.verdict, evidence=evidence))
         move = _send(parts, work, intent)
         repeats = parts.notifier(work.via).manifest.repeats if work.kind is ActionKind.ALERT else None
-        if parts.store.outbox.finish(work, move, parts.clock.now(), repeats=repeats) and move.state is State.DONE:
+        finished = parts.store.outbox.finish(work, move, parts.clock.now(), repeats=repeats)
+        if finished is not None and move.state is State.DONE:
             sent.append(work.action_id)
         elif move.state is not State.DONE:
-            say = log.warning if parts.store.accounts.is_news(work.via) else log.debug  # of an outage each probe would say it again
+            say = log.warning if finished is None or finished.news else log.debug  # of an outage each probe would say it again
             say("not delivered", action=work.action_id, kind=str(work.kind), state=str(move.state), why=move.why)
     return sent
 

@@ -104,10 +104,9 @@ class Accounts:
                 self._put_off_in(connection, name, until)
         return until is not None
 
-    def is_news(self, name: str) -> bool:
-        """Whether a failure is not just another one of an outage that was told."""
-        with self._database.read() as connection:
-            return (connection.scalar(sa.select(sa.func.max(accounts.c.failures)).where(accounts.c.name == name)) or 0) <= 1
+    def is_news_in(self, connection: Connection, name: str) -> bool:
+        """Whether a failure that this transaction counted is not just another one of an outage that was told."""
+        return (connection.scalar(sa.select(sa.func.max(accounts.c.failures)).where(accounts.c.name == name)) or 0) <= 1
 
     def posts(self, name: str, now: datetime) -> Budget:
         """What is left of its limit on posts."""
@@ -261,8 +260,14 @@ class Accounts:
             return self.well_in(connection, name, now)
 
     def pause_in(self, connection: Connection, name: str, why: str, now: datetime) -> None:
-        """It refuses us: let it rest, longer each time, and tell the people on call."""
+        """It refuses us: let it rest, longer each time, and tell the people on call.
+
+        While it rests no call begins, so another refusal is of a call that was under way already: it says nothing new.
+        """
         this = accounts.c.name == name
+        rests = sa.select(accounts.c.name).where(this, accounts.c.refusals > 0, accounts.c.paused_until > now)
+        if connection.execute(rests.limit(1)).first() is not None:
+            return
         connection.execute(sa.update(accounts).where(this).values(refusals=accounts.c.refusals + 1))
         refusals = connection.scalar(sa.select(sa.func.max(accounts.c.refusals)).where(this)) or 1
         until = now + timedelta(seconds=pause_seconds(refusals))

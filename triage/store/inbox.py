@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ from triage.store.changes import delete, differs, revise
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, close_task, open_alerts
 from triage.store.samples import Answer, Samples
-from triage.store.schema import accounts, actions, mentions, revisions, sightings, verdicts
+from triage.store.schema import Utc, accounts, actions, mentions, revisions, sightings, verdicts
 
 REREAD = timedelta(hours=1)
 _CLAIMED = tuple(column for column in mentions.c if column.name not in ("read_at", "deleted_at", "reread_at", "due_at"))
@@ -432,33 +433,12 @@ class Inbox:
 
     def due(self, now: datetime, *, limit: int, only: Sequence[str] | None = None) -> Due:
         """What there is to do now, ids only; with `only`, no sends but by these."""
-        ours = sa.and_(accounts.c.role == "source", _free(now))
-        machine = sa.and_(actions.c.due_at <= now, actions.c.via != HUMAN)
+        given = {"now": now, "most": limit} | ({"only": list(only)} if only is not None else {})
+        found: dict[str, Any] = {}
         with self._database.read() as connection:
-
-            def ids(statement: Any) -> tuple[Any, ...]:
-                return tuple(row[0] for row in connection.execute(statement.limit(limit)))
-
-            def pairs(state: State) -> tuple[tuple[int, str], ...]:
-                statement = sa.select(actions.c.id, actions.c.via).where(machine, actions.c.state == str(state))
-                if only is not None and state is State.PLANNED:
-                    statement = statement.where(actions.c.via.in_(only))
-                return tuple((id_, via) for id_, via in connection.execute(statement.order_by(actions.c.due_at, actions.c.id).limit(limit)))
-
-            return Due(
-                polls=ids(sa.select(accounts.c.name).where(ours, accounts.c.due_at <= now)),
-                rescans=ids(sa.select(accounts.c.name).where(ours, accounts.c.rescan_at <= now)),
-                mentions=ids(
-                    sa.select(mentions.c.id).where(mentions.c.due_at <= now, mentions.c.quarantined.is_(None)).order_by(mentions.c.due_at)
-                ),
-                actions=pairs(State.PLANNED),
-                doubts=pairs(State.DOUBT),
-                rereads=ids(
-                    sa.select(mentions.c.id)
-                    .where(mentions.c.reread_at <= now, mentions.c.deleted_at.is_(None))
-                    .order_by(mentions.c.reread_at)
-                ),
-            )
+            for name, statement in _due_statements(only is not None).items():
+                found[name] = tuple(row[0] if len(row) == 1 else tuple(row) for row in connection.execute(statement, given))
+        return Due(**found)
 
     def reread_due(self, now: datetime, limit: int) -> dict[str, list[tuple[int, str]]]:
         """Mentions whose posts should be looked at again, as (id, remote id) by source."""
@@ -513,7 +493,29 @@ class Inbox:
         return connection.execute(sa.select(actions.c.id).where(actions.c.mention_id == mention_id, live).limit(1)).first() is not None
 
 
-def _free(now: datetime) -> Any:
+@cache
+def _due_statements(only: bool) -> dict[str, sa.Select[Any]]:
+    """What `due` asks, by the field of `Due`; made once, since to make them costs more than to ask them, and every sweep asks."""
+    now, most = sa.bindparam("now", type_=Utc()), sa.bindparam("most", type_=sa.Integer())
+    source = sa.select(accounts.c.name).where(accounts.c.role == "source", _free(now))
+    machine = sa.select(actions.c.id, actions.c.via).where(actions.c.due_at <= now, actions.c.via != HUMAN)
+    sends = machine.where(actions.c.state == str(State.PLANNED))
+    if only:
+        sends = sends.where(actions.c.via.in_(sa.bindparam("only", expanding=True)))
+    there = sa.select(mentions.c.id).where(mentions.c.due_at <= now, mentions.c.quarantined.is_(None))
+    old = sa.select(mentions.c.id).where(mentions.c.reread_at <= now, mentions.c.deleted_at.is_(None))
+    wanted = {
+        "polls": source.where(accounts.c.due_at <= now),
+        "rescans": source.where(accounts.c.rescan_at <= now),
+        "mentions": there.order_by(mentions.c.due_at),
+        "actions": sends.order_by(actions.c.due_at, actions.c.id),
+        "doubts": machine.where(actions.c.state == str(State.DOUBT)).order_by(actions.c.due_at, actions.c.id),
+        "rereads": old.order_by(mentions.c.reread_at),
+    }
+    return {name: statement.limit(most) for name, statement in wanted.items()}
+
+
+def _free(now: Any) -> Any:
     """Not an account that rests, or that somebody tries at this moment."""
     return sa.and_(*(sa.or_(column.is_(None), column <= now) for column in (accounts.c.paused_until, accounts.c.probe_at)))
 

@@ -47,6 +47,13 @@ class Pending:
     attempt: int
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An attempt's end is written down. `news`: a failure that is not just another one of an outage that was told."""
+
+    news: bool
+
+
 class Outbox:
     """Actions from plan to receipt. `brake` is how many tickets an hour a source may cause (by name; `""` for all others)."""
 
@@ -326,17 +333,18 @@ class Outbox:
         done = sent.order_by(actions.c.first_intent_at.desc()).limit(1)
         return connection.scalar(done) or ""
 
-    def finish(self, work: Work, move: Move, now: datetime, *, looks: int | None = None, repeats: float | None = None) -> bool:
-        """Write down how an attempt ended, or what look number `looks` + 1 showed. False when the row has moved on without us.
+    def finish(self, work: Work, move: Move, now: datetime, *, looks: int | None = None, repeats: float | None = None) -> Finished | None:
+        """Write down how an attempt ended, or what look number `looks` + 1 showed. None when the row has moved on without us.
 
         `repeats` is after how many seconds the notifier wants an alert again that is open.
         """
         try:
             with self._database.write() as connection:
-                finished = self._finish(connection, work, self._unless_edited(connection, work, move), now, looks)
-                if finished and work.kind is ActionKind.ALERT and move.state is State.DONE:
+                if not self._finish(connection, work, self._unless_edited(connection, work, move), now, looks):
+                    return None
+                if work.kind is ActionKind.ALERT and move.state is State.DONE:
                     self._repeat_alert(connection, work, now, repeats)
-                return finished
+                return Finished(self._accounts.is_news_in(connection, work.via))
         finally:
             self.let_go(work.action_id)
 

@@ -122,11 +122,12 @@ def nobody_wakes() -> AbstractContextManager[Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-    """How one is applied, which promise it breaks, and what is made likely so that it takes few runs to find."""
+    """How one is applied, which promise it breaks, what is made likely so that it takes few runs to find, and a seed that has found it."""
 
     apply: Callable[[], AbstractContextManager[Any]]
     promise: str
     likely: Mapping[str, Any]
+    seed: int
 
     def change(self, plan: Plan) -> Plan:
         return dataclasses.replace(plan, **self.likely)
@@ -140,13 +141,14 @@ MUTANTS: Mapping[str, Mutant] = {
         no_attempt,
         "I2",
         _CALM | {"rates": (0.95,), "writes": ("429 late", "slow"), "lateness": (11.0, 25.0, 40.0)} | {"lost_locks": 5, "length": 3600.0},
+        2,
     ),
-    "an expired lease for the owner's lock": Mutant(expired_lease, "I2", _CALM | _WRITES | {"writes": ("slow", "cut late")}),
-    "the settle clock starts at the intent": Mutant(settle_from_intent, "I2", _CALM | _WRITES | {"writes": ("cut late",), "posts": 5}),
-    "no look before the retry": Mutant(no_look, "I2", _CALM | _WRITES | {"writes": UNCLEAR}),
-    "a client that repeats a POST": Mutant(repeating_client, "I2", _CALM | _WRITES | {"writes": UNCLEAR}),
-    "the cursor before its mentions": Mutant(cursor_first, "I1", {"chaos": Chaos(kill=0.02, kills=4), "rescan": "6h", "posts": 4}),
-    "a process that forgets what it sends": Mutant(forgotten_flight, "I2", _CALM | _WRITES | {"writes": ("slow", "cut late")}),
-    "nobody wakes what waits": Mutant(nobody_wakes, "I3", {"chaos": Chaos(), "posts": 5, "bugs": False}),
+    "an expired lease for the owner's lock": Mutant(expired_lease, "I2", _CALM | _WRITES | {"writes": ("slow", "cut late")}, 14),
+    "the settle clock starts at the intent": Mutant(settle_from_intent, "I2", _CALM | _WRITES | {"writes": ("cut late",), "posts": 5}, 1),
+    "no look before the retry": Mutant(no_look, "I2", _CALM | _WRITES | {"writes": UNCLEAR}, 3),
+    "a client that repeats a POST": Mutant(repeating_client, "I2", _CALM | _WRITES | {"writes": UNCLEAR}, 3),
+    "the cursor before its mentions": Mutant(cursor_first, "I1", {"chaos": Chaos(kill=0.02, kills=4), "rescan": "6h", "posts": 4}, 60),
+    "a process that forgets what it sends": Mutant(forgotten_flight, "I2", _CALM | _WRITES | {"writes": ("slow", "cut late")}, 5),
+    "nobody wakes what waits": Mutant(nobody_wakes, "I3", {"chaos": Chaos(), "posts": 5, "bugs": False}, 0),
 }
 """By name."""
