@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from triage import remote
 from triage.config import Connector, Secret
 from triage.config_secrets import absolute, put
 from triage.contracts import LetsIn
@@ -40,7 +39,9 @@ def token_place(parts: Parts, name: str) -> TokenPlace | None:
     target = path.resolve()
     if os.access(target.parent, os.W_OK) and (not target.exists() or os.access(target, os.W_OK)):
         return TokenPlace(f"The token is in the file {path}.", path)
-    return TokenPlace(f"The token is in the file {path}, which this process may not replace. Write the new one there; no restart is needed.")
+    return TokenPlace(
+        f"The token is in the file {path}, which this process may not replace. Write the new one there; no restart is needed."
+    )
 
 
 def renew_token(parts: Parts, name: str, token: str, by: str) -> str:
@@ -60,14 +61,14 @@ def renew_token(parts: Parts, name: str, token: str, by: str) -> str:
         found = list(parts.candidate(name, token).check())
     wrong = next((one for one in found if one.level == "fail"), None)
     if wrong is not None:
-        raise UserError(remote.redact(f"nothing was changed: {wrong.what}; {wrong.next_step}"))
+        raise UserError(f"nothing was changed: {wrong.what}; {wrong.next_step}".replace(token, "***"))
     try:
         put(place.file, token)
     except OSError as error:
         raise UserError(f"the file {place.file} can't be replaced ({error.strerror}); write the token there by hand") from None
     parts.store.accounts.has_new_token(name, by, parts.clock.now())
     whose = next((one.what for one in found if "token is that of" in one.what), "")
-    return remote.redact(f"the new token of {name} works and is in use" + (f": {whose}" if whose else ""))
+    return f"the new token of {name} works and is in use" + (f": {whose}" if whose else "")
 
 
 def let_in(parts: Parts, name: str, by: str) -> int:

@@ -113,7 +113,7 @@ class Accounts:
             add_audit(connection, now, by, "let an account go on", detail=name)
 
     def poll_now(self, name: str, by: str, now: datetime) -> None:
-        """A source's next poll is due; a pause for a refused token is over. `UserError` when a person stopped it or its server wants rest."""
+        """A source's next poll is due; a pause for a refused token is over. `UserError` when it is stopped or its server wants rest."""
         with self._database.read() as connection:
             row = connection.execute(sa.select(accounts).where(_source(name))).mappings().first()
         if row is None:
@@ -137,6 +137,7 @@ class Accounts:
         """It is tried at once, unless a person stopped it."""
         self.unpause(now, name)
         with self._database.write() as connection:
+            connection.execute(sa.update(accounts).where(_source(name)).values(due_at=now))
             add_audit(connection, now, by, "renewed a token", detail=name)
 
     # Whether to go

@@ -238,7 +238,9 @@ def _alone(connection: Connection, written: sa.ColumnElement[bool]) -> tuple[int
     theirs, said, ours = verdicts.alias("theirs"), verdicts.alias("said"), verdicts.alias("ours")
     first = sa.select(sa.func.min(theirs.c.id)).where(theirs.c.mention_id == mentions.c.id, theirs.c.by_person)
     before = sa.select(sa.func.max(ours.c.id)).where(ours.c.mention_id == mentions.c.id, ~ours.c.by_person)
-    before = before.where(ours.c.id < sa.func.coalesce(first.correlate(mentions).scalar_subquery(), sa.literal_column("9223372036854775807")))
+    before = before.where(
+        ours.c.id < sa.func.coalesce(first.correlate(mentions).scalar_subquery(), sa.literal_column("9223372036854775807"))
+    )
     last = sa.select(said.c.label).where(said.c.mention_id == mentions.c.id, said.c.by_person).order_by(said.c.id.desc()).limit(1)
     posts = _once(
         sa.select(
@@ -254,9 +256,7 @@ def _alone(connection: Connection, written: sa.ColumnElement[bool]) -> tuple[int
         actions.c.kind.not_in([str(ActionKind.TASK), str(ActionKind.REPLY)]),
         sa.or_(posts.c.said_at.is_(None), actions.c.created_at < posts.c.said_at),
     )
-    asked = sa.exists().where(
-        mine, actions.c.kind == str(ActionKind.TASK), actions.c.payload["what"].as_string() == "judge"
-    )
+    asked = sa.exists().where(mine, actions.c.kind == str(ActionKind.TASK), actions.c.payload["what"].as_string() == "judge")
     known = sa.select(verdicts.c.label, sa.and_(acted, ~asked).label("alone"), (posts.c.said != verdicts.c.label).label("other"))
     known = known.select_from(posts.join(verdicts, verdicts.c.id == posts.c.verdict))
     each = _once(known)

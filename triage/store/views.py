@@ -14,8 +14,7 @@ from triage.budget import Budget
 from triage.details import details
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
-from triage.store.accounts import HELD
-from triage.store.accounts import STOPPED
+from triage.store.accounts import HELD, STOPPED
 from triage.store.database import Database
 from triage.store.schema import OPEN, accounts, actions, alerts, attempts, audit, mentions, owners, problems, revisions, verdicts
 from triage.store.totals import totals
