@@ -157,6 +157,13 @@ def tables_of(report: Report, who: Person) -> list[Table]:
             "A reporter is an author of at least one bug report or question in the period.",
         ),
         Table(
+            "authors",
+            "Authors",
+            ("authors", "how many", "posts"),
+            (("new", *map(str, report.new_authors)), ("returning", *map(str, report.returning_authors))),
+            "New is who had written nothing before the period.",
+        ),
+        Table(
             "alone",
             "Decided alone",
             ("label", "decided alone", "of all judged", "corrected by people", "share", "at least", "at most"),
@@ -167,13 +174,6 @@ def tables_of(report: Report, who: Person) -> list[Table]:
         _audit(report),
         _counted("sources", "Sources", "source", list(report.sources.items())),
         _counted("languages", "Languages", "language", [(name or "not told", count) for name, count in report.languages.items()]),
-        Table(
-            "authors",
-            "Authors",
-            ("authors", "how many", "posts"),
-            (("new", *map(str, report.new_authors)), ("returning", *map(str, report.returning_authors))),
-            "New is who had written nothing before the period.",
-        ),
     ]
     if sees_people(who):
         made.append(_counted("people", "Answers by person", "person", list(report.people.items()), "answers"))

@@ -257,9 +257,9 @@ def strip_of(ledger: Sequence[Stretch], start: datetime, now: datetime, every: f
     return tuple(bars)
 
 
-def budget_words(budget: Budget, what: str, zone: str) -> str:
+def budget_words(budget: Budget, zone: str) -> str:
     """What is left of a limit, in words; empty where nobody knows."""
     if budget.limit is None or budget.left is None:
         return ""
     whole = f", whole again at {moment(budget.reset_at, zone)}" if budget.reset_at is not None else ""
-    return f"{budget.left} of {budget.limit} {what} left{whole}"
+    return f"{budget.left} of {budget.limit}{whole}"
