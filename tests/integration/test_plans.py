@@ -210,7 +210,7 @@ def look_back(made: Service, recorder: Recorder) -> None:
         made.store.accounts.stop("tickets", "robin", "", made.clock.now())
         made.store.accounts.resume("tickets", "robin", made.clock.now())
     with recorder.during("insights"):
-        made.store.insights.report(Period(today - timedelta(days=29), today), made.clock.now())
+        made.store.insights.report(Period(today - timedelta(days=6), today), made.clock.now())
 
 
 def audit(made: Service, label: str) -> None:

@@ -207,7 +207,7 @@ class MastodonPlatform:
             yield from changes(self._server, lambda post: self._as_it_is(post, self._us()), stop)
 
     def let_in(self) -> int:
-        """Accept every notification request (Mastodon 4.3 and later), 80 at a time: the server then shows them, and later ones too."""
+        """Accept every notification request (Mastodon 4.3 and later): the server then shows them, and later ones too."""
         accepted: set[str] = set()
         while True:
             asked = self._server.read_list(lambda client: client.notification_requests(limit=PAGE))
@@ -215,8 +215,10 @@ class MastodonPlatform:
             if not ids:
                 self._held = (-HELD_SECONDS, None)  # the next poll asks how many are held back now
                 return len(accepted)
-            # Not a read, but one that may be repeated: what is accepted stays accepted.
-            self._server.answer(lambda client, ids=ids: client.accept_multiple_notification_requests(ids))  # type: ignore[misc]
+            # Not reads, but they may be repeated: what is accepted stays so. One by one: for many at once mastodon.py spells the list
+            # of ids `id[][]`, which no server reads.
+            for one in ids:
+                self._server.answer(partial(_accept, one))
             accepted |= set(ids)
 
     def at_rest(self, interval: float) -> tuple[int, int]:
@@ -410,6 +412,10 @@ class MastodonPlatform:
             held = None
         self._held = (remote.boot_seconds(), held)
         return held
+
+
+def _accept(request_id: str, client: Any) -> None:
+    client.accept_notification_request(request_id)
 
 
 def reply_visibility(parent: Visibility) -> Visibility:

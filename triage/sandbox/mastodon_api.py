@@ -37,7 +37,7 @@ class Api:
             ("GET", "/api/v2/notifications", self.grouped_notifications),
             ("GET", "/api/(?P<v>v[12])/notifications/policy", self.policy),
             ("GET", "/api/v1/notifications/requests", self.requests),
-            ("POST", "/api/v1/notifications/requests/accept", self.accept),
+            ("POST", f"/api/v1/notifications/requests/{ID}/accept", self.accept),
             ("GET", "/api/v1/statuses", self.bulk_statuses),
             ("POST", "/api/v1/statuses", self.create),
             ("GET", f"/api/v1/statuses/{ID}", self.status),
@@ -252,12 +252,14 @@ class Api:
         ]
 
     def accept(self, request: Request) -> Any:
-        """Hold these accounts' notifications back no more."""
+        """Hold this account's notifications back no more."""
         if not self.server.knobs.policy:
             return self.server.not_found(request)
         owner = self.owner(request, "write:notifications")
-        wanted = set(request.fields().get("id", ()))
-        self.server.knobs.filtered -= {one.account for one in self._held(owner) if self.instance.account(one.account).id in wanted}
+        found = {one.account for one in self._held(owner) if self.instance.account(one.account).id == request.groups["id"]}
+        if not found:
+            return self.server.not_found(request)
+        self.server.knobs.filtered -= found
         return {}
 
     def _held(self, owner: str) -> list[Notification]:

@@ -257,8 +257,9 @@ def _alone(connection: Connection, written: sa.ColumnElement[bool]) -> tuple[int
         sa.or_(posts.c.said_at.is_(None), actions.c.created_at < posts.c.said_at),
     )
     asked = sa.exists().where(mine, actions.c.kind == str(ActionKind.TASK), actions.c.payload["what"].as_string() == "judge")
-    known = sa.select(verdicts.c.label, sa.and_(acted, ~asked).label("alone"), (posts.c.said != verdicts.c.label).label("other"))
-    known = known.select_from(posts.join(verdicts, verdicts.c.id == posts.c.verdict))
+    ours_label = sa.select(verdicts.c.label).where(verdicts.c.id == posts.c.verdict).scalar_subquery()
+    labelled = _once(sa.select(posts.c.said, ours_label.label("label"), sa.and_(acted, ~asked).label("alone")).where(posts.c.verdict > 0))
+    known = sa.select(labelled.c.label, labelled.c.alone, (labelled.c.said != labelled.c.label).label("other"))
     each = _once(known)
     judged, decided, corrected = 0, Counter[str](), Counter[str]()
     counted = sa.select(each.c.label, each.c.alone, each.c.other, sa.func.count()).group_by(each.c.label, each.c.alone, each.c.other)
@@ -283,7 +284,9 @@ def _authors(connection: Connection, written: sa.ColumnElement[bool], period: Pe
     """New authors and returning ones, and how many posts each of both groups wrote: new is who wrote nothing before the period."""
     writers = sa.select(mentions.c.author, sa.func.count().label("posts")).where(written).group_by(mentions.c.author).subquery()
     earlier = mentions.alias("earlier")
-    known = sa.exists().where(earlier.c.author == writers.c.author, earlier.c.created_at < period.start)
+    # A number rather than EXISTS, which PostgreSQL would turn into a join with the whole table.
+    before = sa.select(sa.func.count()).where(earlier.c.author == writers.c.author, earlier.c.created_at < period.start)
+    known = before.scalar_subquery() > 0
     each = _once(sa.select(known.label("known"), writers.c.posts))
     counted = sa.select(each.c.known, sa.func.count(), sa.func.sum(each.c.posts)).group_by(each.c.known)
     found = {bool(known): (int(count), int(posts)) for known, count, posts in connection.execute(counted)}
