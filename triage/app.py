@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from threading import Lock
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from triage import config as configuration
 from triage import remote
 from triage.clock import Clock, SystemClock
-from triage.config import Config, Connector
+from triage.config import Config, Connector, Secret
 from triage.contracts import Manifest, Notifier, Platform, Tracker
 from triage.delivery import Pace
 from triage.errors import ConfigError, UserError
@@ -143,6 +144,18 @@ class App:
         """A notifier by its name."""
         made: Notifier = self._connector("notifiers", name, self.config.notifiers)
         return made
+
+    def candidate(self, name: str, token: str) -> Platform | Tracker | Notifier:
+        """The connector of that name as it would be with another token, to be checked; the one in use stays."""
+        sections = {"platforms": self.config.sources, "trackers": self.config.trackers, "notifiers": self.config.notifiers}
+        for kind, known in sections.items():
+            if name in known:
+                remote.keep_secret(token)
+                changed = replace(known[name], options={**known[name].options, "token": Secret(token, {})})
+                found = manifest(kind, changed.type)
+                made: Platform | Tracker | Notifier = found.build(name, configuration.validate_options(changed, found.options, self.config))
+                return made
+        raise UserError(f"the config has no source, tracker or notifier {name!r} (any more)")
 
     def _connector(self, kind: str, name: str, known: dict[str, Connector]) -> Any:
         with self._guard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,6 +63,23 @@ def fetch(pointer: Mapping[str, str], base: Path, env: Mapping[str, str]) -> Sec
     except ValueError:
         return Secret("", pointer, f"the file {path} is no text; put the secret there, and nothing else")
     return Secret(value, pointer, "" if value else f"the file {path} is empty; put the secret there")
+
+
+def put(path: Path, value: str) -> None:
+    """Replace a secret's file whole, readable by its owner alone: who reads it meanwhile gets the old secret or the new one.
+
+    Raises `OSError`. A link stays one: what it leads to is replaced.
+    """
+    target = path.resolve()
+    with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as stream:  # mode 600
+        try:
+            stream.write(value + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+            os.replace(stream.name, target)
+        except BaseException:
+            Path(stream.name).unlink(missing_ok=True)
+            raise
 
 
 def resolved(value: Any, base: Path, env: Mapping[str, str]) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -63,11 +63,16 @@ class Page:
     """A batch of items, oldest first, and the cursor that covers them; the store saves both in one transaction.
 
     `held_back` is the number of mentions that the server keeps from us by its own policy, None where it does not say.
+    `complete`: with this page everything is in that was there when the walk began. `gap` tells why there may be something
+    before these items that we never saw: the far side no longer shows what follows the cursor. Both go into the ledger of
+    what we have (`triage.store.coverage`).
     """
 
     items: tuple[Item, ...]
     cursor: str
     held_back: int | None = None
+    complete: bool = False
+    gap: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,8 @@ class Platform(Protocol):
         """What is new since `cursor`, oldest first, until nothing is left.
 
         `cursor` is opaque and this platform's own. None is a first poll: it yields one page without items whose cursor
-        stands at now. Each page's cursor covers all pages before it, so a crash between two loses nothing.
+        stands at now. Each page's cursor covers all pages before it, so a crash between two loses nothing. The last page is
+        `complete`, and no other.
         """
 
     def history(self, since: datetime) -> Iterator[Page]:
@@ -135,6 +141,22 @@ class Platform(Protocol):
 
     def check(self) -> Iterator[Finding]:
         """What `triage doctor` prints for this source. Changes nothing on the far side."""
+
+
+@runtime_checkable
+class LetsIn(Protocol):
+    """A platform whose server can be told to hand over what its policy holds back."""
+
+    def let_in(self) -> int:
+        """Let in all that is held back now, and what the same authors write later. Returns how many authors; may be repeated."""
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A platform that knows what it asks while nothing happens."""
+
+    def at_rest(self, interval: float) -> tuple[int, int]:
+        """The least and the most requests an hour when it is polled every `interval` seconds."""
 
 
 class Tracker(Protocol):

@@ -141,6 +141,18 @@ class PlatformContract:
         assert [mention.remote_id for mention in found] == second
         assert fetched(platform, cursor)[0] == []
 
+    def test_the_last_page_is_complete_and_no_other(self, far: Far) -> None:
+        """By it the ledger knows that everything is in; nothing was cut, so there is no gap."""
+        platform = far.platform()
+        [first] = platform.fetch(None)
+        assert first.complete
+        for number in range(MANY):
+            far.post(f"number {number}")
+        pages = list(platform.fetch(first.cursor))
+        assert len(pages) > 2
+        assert [page.complete for page in pages] == [False] * (len(pages) - 1) + [True]
+        assert not any(page.gap for page in pages)
+
     def test_a_burst_leaves_no_hole(self, far: Far) -> None:
         """More posts than a page holds, between two polls."""
         platform = far.platform()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.contract.platforms import fetched, mentions, start, work
 from triage import remote
-from triage.contracts import Page
+from triage.contracts import LetsIn, Page
 from triage.errors import Gone, NotAccepted, OutcomeUnknown, RateLimited, Refused, RemoteError, Unauthorized
 from triage.mention import Mention, Visibility
 from triage.platforms import mastodon_threads
@@ -158,6 +158,44 @@ class TestPolling:
         assert pages[-1].held_back == 1
         mastodon_server.knobs.grouped = False
         assert ids(fetched(client(mastodon_server), cursor)[0]) == []
+
+    def test_what_is_held_back_can_be_let_in(self, mastodon_server: MastodonServer) -> None:
+        """Every request is accepted, more than a page of them; then nothing is held back, and it may be done again."""
+        authors = [f"writer{number}@tilde.example" for number in range(85)]
+        mastodon_server.knobs.filtered = set(authors)
+        for author in authors:
+            says(mastodon_server, author=author)
+        platform = client(mastodon_server)
+        assert next(iter(platform.fetch(None))).held_back == 85
+        assert isinstance(platform, LetsIn)
+        assert platform.let_in() == 85
+        assert mastodon_server.knobs.filtered == set()
+        assert next(iter(platform.fetch(None))).held_back == 0
+        assert platform.let_in() == 0
+
+    def test_a_server_without_requests_lets_nothing_in(self, mastodon_server: MastodonServer) -> None:
+        """And a token without the right is told."""
+        mastodon_server.knobs.filtered = {MIRA}
+        says(mastodon_server)
+        mastodon_server.knobs.scopes = {"read"}
+        with pytest.raises(Unauthorized):
+            client(mastodon_server).let_in()
+        mastodon_server.knobs.policy = False
+        with pytest.raises(Refused):
+            client(mastodon_server).let_in()
+
+    def test_a_server_that_forgets_leaves_a_gap(self, mastodon_server: MastodonServer) -> None:
+        """snac keeps its newest 64 notifications: after a long outage the first page tells that something may be missing."""
+        mastodon_server.knobs.newest_only = 64
+        for number in range(25):
+            says(mastodon_server, f"older {number}")
+        platform = client(mastodon_server)
+        cursor = start(platform)
+        for number in range(100):
+            says(mastodon_server, f"new {number}")
+        pages = list(platform.fetch(cursor))
+        assert len(mentions(pages)) == 64
+        assert [bool(page.gap) for page in pages if page.items] == [True, *[False] * (len([page for page in pages if page.items]) - 1)]
 
     def test_other_notifications_are_passed_over(self, any_server: MastodonServer) -> None:
         """Favourites, boosts and follows are no mentions, and keep nothing up."""
@@ -692,4 +730,4 @@ def test_every_page_is_a_page(mastodon_server: MastodonServer) -> None:
     """A poll that finds nothing still says where it stands, so that success is noted."""
     platform = client(mastodon_server)
     pages = list(platform.fetch(start(platform)))
-    assert pages == [Page((), pages[0].cursor, held_back=0)]
+    assert pages == [Page((), pages[0].cursor, held_back=0, complete=True)]

@@ -23,6 +23,7 @@ from tests.service import Service, service
 from triage.errors import NotAccepted, OutcomeUnknown
 from triage.pipeline import judge, people, trust, upkeep
 from triage.store import Store, totals
+from triage.store.insights import Period
 from triage.web.health import take_snapshot
 
 Explain = Callable[[sa.Connection, str, Any], Iterator[str]]
@@ -191,11 +192,25 @@ def do_everything(made: Service, recorder: Recorder) -> None:
         take_snapshot(made)
         store.accounts.unpause(made.clock.now())
         store.owners.seen(made.clock.now())
+    look_back(made, recorder)
     with recorder.during("export"):
         for _ in zip(store.views.export(), range(3), strict=False):
             pass
     with recorder.during("corrections"):
         store.views.corrections()
+
+
+def look_back(made: Service, recorder: Recorder) -> None:
+    """What the sources page and the insights page ask."""
+    today = made.clock.now().date()
+    with recorder.during("sources page"):
+        made.store.accounts.each(made.clock.now())
+        made.store.coverage.of("acme")
+        made.store.accounts.poll_now("acme", "robin", made.clock.now())
+        made.store.accounts.stop("tickets", "robin", "", made.clock.now())
+        made.store.accounts.resume("tickets", "robin", made.clock.now())
+    with recorder.during("insights"):
+        made.store.insights.report(Period(today - timedelta(days=6), today), made.clock.now())
 
 
 def audit(made: Service, label: str) -> None:

@@ -152,7 +152,8 @@ def describe(card: Card) -> str:
     lines += [
         "",
         f"A verdict is *sure* from the confidence at which {card.precision_wanted:.0%} of the held-back posts with that label were right. "
-        "The thresholds were chosen on the same posts that the last column counts, so expect a little less. "
+        "The last two columns and the calibration error count each part of the posts by thresholds and a temperature that were chosen "
+        "on the other parts alone. "
         "`thresholds` in the config overrides them.",
         "",
         "True label in rows, given label in columns:",

@@ -44,10 +44,11 @@ def poll(parts: Parts, names: Sequence[str]) -> list[int]:
 def catch_up(parts: Parts, name: str, note: Callable[[], None]) -> list[int]:
     """Fetch from the cursor to now, or as far as the budget goes, whether it is time or not. Raises `RemoteError`."""
     found: list[int] = []
+    began = parts.clock.now()
     cursor = parts.store.inbox.source(name).cursor
     for page in parts.platform(name).fetch(cursor):
         hit("before_ingest")
-        added = parts.store.inbox.add_page(name, page, expect=cursor, now=parts.clock.now())
+        added = parts.store.inbox.add_page(name, page, expect=cursor, now=parts.clock.now(), began=began)
         hit("after_ingest")
         cursor = page.cursor or cursor
         found += [*added.new, *added.changed]
@@ -114,6 +115,7 @@ def backfill(
             progress(len(page.items))
             note()
             _wait(parts, name, Purpose.RESCAN, wait)
+    parts.store.coverage.filled(name, since, parts.clock.now())
     return found
 
 

@@ -43,6 +43,9 @@ class Parts(Protocol):
     def notifier(self, name: str) -> Notifier:
         """A notifier by its name."""
 
+    def candidate(self, name: str, token: str) -> Platform | Tracker | Notifier:
+        """A connector as it would be with another token, to be checked."""
+
     @property
     def sources(self) -> Sequence[str]:
         """The names of the sources that are polled."""

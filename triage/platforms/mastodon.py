@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Event
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -117,22 +118,24 @@ class MastodonPlatform:
         start = self._server.time if self._server.token else None
         us = replace(us, own_texts=tuple(OwnText.of(post.text) for post in own))
         if cursor is None:
-            yield Page((), self._now(own, start or datetime.now(UTC)).model_dump_json(), self._held_back())
+            yield Page((), self._now(own, start or datetime.now(UTC)).model_dump_json(), self._held_back(), complete=True)
             return
         at = Cursor.load(cursor, self.name)
         for feed, (read, item_of) in self._feeds(us).items():
             if feed not in at.seen:  # a hashtag that the config got since: it starts now
                 at.seen[feed] = newest_keys([], read())
-            for entries in forward(read, at.seen[feed]):
+            gaps: list[str] = []
+            for entries in forward(read, at.seen[feed], partial(gaps.append, f"the server's list of {feed} no longer reached back to it")):
                 at.seen[feed] = newest_keys(at.seen[feed], entries)
-                yield Page(tuple(item_of(entry.payload) for entry in entries if _about_us(entry)), at.model_dump_json())
+                items = tuple(item_of(entry.payload) for entry in entries if _about_us(entry))
+                yield Page(items, at.model_dump_json(), gap=gaps.pop() if gaps else "")
         yield from self._found_by_words(us, at)
         if self.options.own_posts:
             for items, answers in self._own.answered(own, at.answers, us, at.start):
                 at.answers = answers
                 if items:
                     yield Page(items, at.model_dump_json())
-        yield Page((), at.model_dump_json(), self._held_back())
+        yield Page((), at.model_dump_json(), self._held_back(), complete=True)
 
     def history(self, since: datetime) -> Iterator[Page]:
         """The same lists backwards: all that the server still shows, whole threads of our posts included."""
@@ -202,6 +205,30 @@ class MastodonPlatform:
         """Edits and deletions from the account's home stream. Ends at once where the server streams only over WebSocket, or not at all."""
         if self._server.token is not None:
             yield from changes(self._server, lambda post: self._as_it_is(post, self._us()), stop)
+
+    def let_in(self) -> int:
+        """Accept every notification request (Mastodon 4.3 and later): the server then shows them, and later ones too."""
+        accepted: set[str] = set()
+        while True:
+            asked = self._server.read_list(lambda client: client.notification_requests(limit=PAGE))
+            ids = [str(one["id"]) for one in asked if isinstance(one, dict) and "id" in one and str(one["id"]) not in accepted]
+            if not ids:
+                self._held = (-HELD_SECONDS, None)  # the next poll asks how many are held back now
+                return len(accepted)
+            # Not reads, but they may be repeated: what is accepted stays so. One by one: for many at once mastodon.py spells the list
+            # of ids `id[][]`, which no server reads.
+            for one in ids:
+                self._server.answer(partial(_accept, one))
+            accepted |= set(ids)
+
+    def at_rest(self, interval: float) -> tuple[int, int]:
+        """By what stands at the head of this file: the most is one thread a poll that was not read for ten minutes."""
+        polls = 3600 / interval
+        if self._server.token is None:
+            return round(polls * len(self._hashtags)), round(polls * len(self._hashtags))
+        own = 60 if self.options.own_posts else 0
+        least = polls * (2 + len(self._hashtags)) + own + 60 * len(self._words) + 3600 / HELD_SECONDS
+        return round(least), round(least + (polls if self.options.own_posts else 0))
 
     def check(self) -> Iterator[Finding]:
         """What `triage doctor` prints. To learn whether we may post it posts an empty text, which every server refuses."""
@@ -385,6 +412,10 @@ class MastodonPlatform:
             held = None
         self._held = (remote.boot_seconds(), held)
         return held
+
+
+def _accept(request_id: str, client: Any) -> None:
+    client.accept_notification_request(request_id)
 
 
 def reply_visibility(parent: Visibility) -> Visibility:

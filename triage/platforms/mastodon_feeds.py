@@ -7,7 +7,7 @@ ignore a parameter, take it as inclusive, or no longer have the post that an id 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -74,8 +74,11 @@ def newer(one: str, other: str) -> bool:
     return (len(one), one) > (len(other), other)
 
 
-def forward(read: Read, seen: Sequence[str]) -> Iterator[list[Entry]]:
-    """What is not in `seen` (the newest keys of the last walk, oldest first) and not older than it, in pages, oldest first."""
+def forward(read: Read, seen: Sequence[str], cut: Callable[[], None] = lambda: None) -> Iterator[list[Entry]]:
+    """What is not in `seen` (the newest keys of the last walk, oldest first) and not older than it, in pages, oldest first.
+
+    `cut` is called before the first page when the list no longer reaches back to any of `seen`: something may be missing.
+    """
     ids = [key.partition(" ")[0] for key in seen]
     if not ids:
         yield from _everything(read)
@@ -94,7 +97,11 @@ def forward(read: Read, seen: Sequence[str]) -> Iterator[list[Entry]]:
     page = read(min_id=position)
     first = next((entry.id for entry in page if entry.has_id), None)
     if first is not None and not touches(page):  # a hole below it, unless the server honours min_id: look
-        for lower in _fill(read, first, touches):
+        below = _fill(read, first, touches)
+        # A few entries may be all there is left after deletions; a list that was cut at a number or an age is longer than that.
+        if not any(map(touches, below)) and len(page) + sum(map(len, below)) >= LEAST_PAGE:
+            cut()
+        for lower in below:
             if found := fresh(lower):
                 yield found
     while page:

@@ -68,6 +68,8 @@ class MemoryPlatform:
         self._world = _World()
         self._failures: dict[str, list[_Failure]] = {}
         self._changed = Condition()
+        self._held: list[Item] | None = None
+        self._gap = ""
 
     # The far side, scripted
 
@@ -133,6 +135,17 @@ class MemoryPlatform:
             self._world.changes.append(Change(remote_id, None))
             self._changed.notify_all()
 
+    def hold_back(self, handle: str, text: str) -> None:
+        """Somebody posts to us, and the server's policy keeps it from us until it is let in."""
+        post = self.post(handle, text)
+        with self._changed:
+            self._held = [*(self._held or []), self._world.shown.pop()]
+            del self._world.posts[post.remote_id]
+
+    def lose(self, why: str) -> None:
+        """The next page with posts comes after some that were never shown."""
+        self._gap = why
+
     def fail(self, method: str, error: RemoteError, *, times: int = 1, after: bool = False) -> None:
         """The next calls of `method` raise `error`; with `after`, a reply is posted all the same."""
         self._failures.setdefault(method, []).extend(_Failure(error, after) for _ in range(times))
@@ -144,14 +157,15 @@ class MemoryPlatform:
         self._may_fail("fetch")
         shown = self._world.shown
         if cursor is None:
-            yield Page((), str(len(shown)))
+            yield Page((), str(len(shown)), self._held_back(), complete=True)
             return
         start = int(cursor)
         while start < len(shown):
             items = tuple(shown[start : start + PAGE])
             start += len(items)
-            yield Page(tuple(self._now(item) for item in items), str(start))
-        yield Page((), str(start))
+            gap, self._gap = self._gap, ""
+            yield Page(tuple(self._now(item) for item in items), str(start), gap=gap)
+        yield Page((), str(start), self._held_back(), complete=True)
 
     def history(self, since: datetime) -> Iterator[Page]:
         """What is still there and as young as that."""
@@ -245,6 +259,18 @@ class MemoryPlatform:
                 new = self._world.changes[at:]
             at += len(new)
             yield from new
+
+    def let_in(self) -> int:
+        """What was held back is shown."""
+        self._may_fail("let_in")
+        with self._changed:
+            held, self._held = self._held or [], None if self._held is None else []
+            self._world.shown += held
+            self._world.posts |= {item.remote_id: item.mention for item in held if item.mention is not None}
+        return len({item.mention.author.handle for item in held if item.mention is not None})
+
+    def _held_back(self) -> int | None:
+        return None if self._held is None else len(self._held)
 
     def check(self) -> Iterator[Finding]:
         """Always well."""

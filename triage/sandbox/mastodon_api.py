@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from triage.sandbox import mastodon_shapes as shapes
 from triage.sandbox.http import Rejected, Reply, Request
-from triage.sandbox.mastodon_state import Account, Key, Status, key, stamp, window
+from triage.sandbox.mastodon_state import Account, Key, Notification, Status, key, stamp, window
 
 if TYPE_CHECKING:
     from triage.sandbox.mastodon import MastodonServer
@@ -36,6 +36,8 @@ class Api:
             ("GET", "/api/v1/notifications", self.notifications),
             ("GET", "/api/v2/notifications", self.grouped_notifications),
             ("GET", "/api/(?P<v>v[12])/notifications/policy", self.policy),
+            ("GET", "/api/v1/notifications/requests", self.requests),
+            ("POST", f"/api/v1/notifications/requests/{ID}/accept", self.accept),
             ("GET", "/api/v1/statuses", self.bulk_statuses),
             ("POST", "/api/v1/statuses", self.create),
             ("GET", f"/api/v1/statuses/{ID}", self.status),
@@ -222,13 +224,46 @@ class Api:
             return self.server.not_found(request)
         owner = self.owner(request, "read:notifications")
         filtered = self.server.knobs.filtered
-        held = [one for one in self.instance.notifications.get(owner, {}).values() if one.account in filtered]
+        held = self._held(owner)
         summary = {"pending_requests_count": len({one.account for one in held}), "pending_notifications_count": len(held)}
         names = ("not_following", "not_followers", "new_accounts", "private_mentions")
         if request.groups["v"] == "v1":
             return {**{f"filter_{name}": name == "not_following" and bool(filtered) for name in names}, "summary": summary}
         modes = {f"for_{name}": "filter" if name == "not_following" and filtered else "accept" for name in (*names, "limited_accounts")}
         return {**modes, "summary": summary}
+
+    def requests(self, request: Request) -> Any:
+        """Whose notifications are held back: one request an account."""
+        if not self.server.knobs.policy:
+            return self.server.not_found(request)
+        owner = self.owner(request, "read:notifications")
+        held = self._held(owner)
+        names = sorted({one.account for one in held})[: request.number("limit", 40, 80)]
+        return [
+            {
+                "id": self.instance.account(name).id,
+                "created_at": stamp(min(one.created for one in held if one.account == name)),
+                "updated_at": stamp(max(one.created for one in held if one.account == name)),
+                "notifications_count": str(sum(one.account == name for one in held)),
+                "account": self.shapes.account(self.instance.account(name), self.server.url),
+                "last_status": None,
+            }
+            for name in names
+        ]
+
+    def accept(self, request: Request) -> Any:
+        """Hold this account's notifications back no more."""
+        if not self.server.knobs.policy:
+            return self.server.not_found(request)
+        owner = self.owner(request, "write:notifications")
+        found = {one.account for one in self._held(owner) if self.instance.account(one.account).id == request.groups["id"]}
+        if not found:
+            return self.server.not_found(request)
+        self.server.knobs.filtered -= found
+        return {}
+
+    def _held(self, owner: str) -> list[Notification]:
+        return [one for one in self.instance.notifications.get(owner, {}).values() if one.account in self.server.knobs.filtered]
 
     def bulk_statuses(self, request: Request) -> Any:
         """Several posts at once; those that are gone are left out."""

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from triage.delivery import Pace
 from triage.store.accounts import Accounts
+from triage.store.coverage import Coverage
 from triage.store.database import Database
 from triage.store.desk import Desk
 from triage.store.history import History
 from triage.store.inbox import Inbox
+from triage.store.insights import Insights
 from triage.store.markers import Markers
 from triage.store.models import Models
 from triage.store.outbox import Outbox
@@ -68,6 +70,8 @@ class Store:
         self.people = People(self.database)
         self.sessions = Sessions(self.database)
         self.views = Views(self.database)
+        self.coverage = Coverage(self.database)
+        self.insights = Insights(self.database)
         self.history = History(self.database)
 
     def count(self, now: datetime) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from triage.budget import LONG_OUTAGE, POSTS, Budget, Leave, Purpose, Standing, Use, drain, hint, leave, matters, may, spent
 from triage.delivery import Move, Pace, backoff, pause_seconds
+from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, State
 from triage.store import batch, rows
 from triage.store.database import Database, insert
@@ -26,6 +28,33 @@ HELD = "held: "  # what the reason of an action begins with that waits for its a
 FIRST = {str(ActionKind.ALERT): 0, str(ActionKind.REPLY): 1}  # a person waits for a reply
 TOLD = timedelta(hours=1)  # an alert about something that is over when it is found stands for so long
 TOLD_LONG = timedelta(days=1)  # the same for what nobody has to be woken for
+STOPPED = datetime(9000, 1, 1, tzinfo=UTC)  # until then rests what a person stopped: until somebody lets it go on
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How an account is, as a person looks at it. `held_back` is None where the server does not say."""
+
+    name: str
+    role: str
+    started_at: datetime | None
+    due_at: datetime | None
+    paused_until: datetime | None
+    paused_why: str
+    probe_at: datetime | None
+    failures: int
+    refusals: int
+    last_success_at: datetime | None
+    last_error: str
+    held_back: int | None
+    late_found: int
+    requests: Budget
+    posts: Budget
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a person stopped it."""
+        return self.paused_until is not None and self.paused_until >= STOPPED
 
 
 class Accounts:
@@ -46,6 +75,70 @@ class Accounts:
         self._unwritten: dict[tuple[str, str], Use] = {}
         self._limited: dict[str, datetime] = {}
         self._guard = Lock()
+
+    # To look at, and what a person does
+
+    def each(self, now: datetime) -> list[Account]:
+        """Every account that we ever talked to, by role and name; budgets as they are now."""
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(accounts).order_by(accounts.c.role, accounts.c.name)).mappings().all()
+        plain = [field for field in Account.__dataclass_fields__ if field not in ("requests", "posts")]
+        return [
+            Account(
+                **{name: row[name] for name in plain},
+                requests=Budget(row["budget_limit"], row["budget_left"], row["budget_reset_at"]).at(now),
+                posts=Budget(row["posts_limit"], row["posts_left"], row["posts_reset_at"]).at(now),
+            )
+            for row in found
+        ]
+
+    def stop(self, name: str, by: str, why: str, now: datetime) -> None:
+        """Leave an account alone until somebody lets it go on; what would go there waits. `UserError` when somebody was first."""
+        reason = f"stopped by {by}" + (f": {why}" if why else "")
+        values = {"paused_until": STOPPED, "paused_why": rows.clean(reason), "refusals": 0, "probe_at": None}
+        with self._database.write() as connection:
+            if connection.execute(sa.update(accounts).where(accounts.c.name == name, _not_stopped()).values(values)).rowcount != 1:
+                raise UserError(f"{name} is stopped already, or was never used; look at it again")
+            self._put_off_in(connection, name, STOPPED)
+            add_audit(connection, now, by, "stopped an account", detail=f"{name}: {why}" if why else name)
+
+    def resume(self, name: str, by: str, now: datetime) -> None:
+        """Let an account go on that a person stopped. `UserError` when it is not stopped."""
+        with self._database.write() as connection:
+            wanted = sa.select(accounts).where(accounts.c.name == name, accounts.c.paused_until >= STOPPED)
+            row = connection.execute(wanted.with_for_update()).mappings().first()
+            if row is None:
+                raise UserError(f"{name} is not stopped (any more); look at it again")
+            self._try_again_in(connection, row, now)
+            add_audit(connection, now, by, "let an account go on", detail=name)
+
+    def poll_now(self, name: str, by: str, now: datetime) -> None:
+        """A source's next poll is due; a pause for a refused token is over. `UserError` when it is stopped or its server wants rest."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(accounts).where(_source(name))).mappings().first()
+        if row is None:
+            raise UserError(f"{name} was never polled; is a worker running? triage up")
+        if row["paused_until"] is not None and row["paused_until"] > now and not row["refusals"]:
+            stopped = row["paused_until"] >= STOPPED
+            when = "until somebody lets it go on" if stopped else f"until {row['paused_until']:%H:%M:%S} UTC, as its server asked"
+            raise UserError(f"{name} rests {when}; it can't be polled before that")
+        self.unpause(now, name)
+        with self._database.write() as connection:
+            connection.execute(sa.update(accounts).where(_source(name)).values(due_at=now))
+            add_audit(connection, now, by, "asked for a poll", detail=name)
+
+    def was_let_in(self, name: str, by: str, count: int, now: datetime) -> None:
+        """The server hands over what it held back: read it soon, with the last two days, since it may be older than the cursor."""
+        with self._database.write() as connection:
+            connection.execute(sa.update(accounts).where(_source(name)).values(due_at=now, rescan_at=now, held_back=0))
+            add_audit(connection, now, by, "let held back mentions in", detail=f"{name}: {count} authors")
+
+    def has_new_token(self, name: str, by: str, now: datetime) -> None:
+        """It is tried at once, unless a person stopped it."""
+        self.unpause(now, name)
+        with self._database.write() as connection:
+            connection.execute(sa.update(accounts).where(_source(name)).values(due_at=now))
+            add_audit(connection, now, by, "renewed a token", detail=name)
 
     # Whether to go
 
@@ -204,7 +297,7 @@ class Accounts:
         elif down:
             longest = LONGEST_ALERT_WAIT if role == "notifier" else LONGEST_PROBE
             until = now + timedelta(seconds=min(backoff(count, self._pace), longest))
-            connection.execute(sa.update(accounts).where(this).values(probe_at=until))
+            connection.execute(sa.update(accounts).where(this, _not_stopped()).values(probe_at=until))
         if count == SILENT_FAILURES and not pause and role in ("source", "tracker"):
             alert = "SourceFailing" if role == "source" else "TrackerFailing"
             summary = f"{name} has failed {count} times in a row: {why}. It is tried again by itself; look: triage doctor"
@@ -215,7 +308,7 @@ class Accounts:
         """It asked for rest: for as long as it says, and longer each time that it was not enough."""
         wait = max(after, min(backoff(failures, self._pace), LONGEST_PROBE))
         values = {"paused_until": now + timedelta(seconds=wait), "paused_why": rows.clean(why), "refusals": 0, "probe_at": None}
-        connection.execute(sa.update(accounts).where(accounts.c.name == name).values(values))
+        connection.execute(sa.update(accounts).where(accounts.c.name == name, _not_stopped()).values(values))
 
     def well_in(self, connection: Connection, name: str, now: datetime, *, sent: bool = True) -> bool:
         """A call to it worked: whatever kept it is over, and what waited for it goes out. True when it had been failing."""
@@ -226,11 +319,12 @@ class Accounts:
         values = WELL | {"last_success_at": now, "last_error": ""}
         with self._guard:
             limited = self._limited.pop(name, None) == now
-        if limited:  # the call worked, and the server asked for rest at another one of the same job
+        stopped = row["paused_until"] is not None and row["paused_until"] >= STOPPED
+        if limited or stopped:  # the server asked for rest at another call of the same job, or a person stopped the account meanwhile
             values |= {"paused_until": row["paused_until"], "paused_why": row["paused_why"]}
         connection.execute(sa.update(accounts).where(this).values(values))
         self.clear_in(connection, now, ("AccountPaused", "SourceFailing", "TrackerFailing"), name)
-        if not limited:
+        if not limited and not stopped:
             self._release_in(connection, row, now)
         return bool(row["failures"])
 
@@ -264,7 +358,7 @@ class Accounts:
 
         While it rests no call begins, so another refusal is of a call that was under way already: it says nothing new.
         """
-        this = accounts.c.name == name
+        this = sa.and_(accounts.c.name == name, _not_stopped())
         rests = sa.select(accounts.c.name).where(this, accounts.c.refusals > 0, accounts.c.paused_until > now)
         if connection.execute(rests.limit(1)).first() is not None:
             return
@@ -287,25 +381,28 @@ class Accounts:
 
         A server that asked us to wait (429) is still waited for: it knows nothing of our restart. One that was away is tried at once.
         """
-        refused = accounts.c.refusals > 0
+        refused = sa.and_(accounts.c.refusals > 0, _not_stopped())
         with self._database.write() as connection:
             where = sa.or_(refused, sa.and_(accounts.c.probe_at.is_not(None), accounts.c.paused_until.is_(None)))
             if name is not None:
                 where = sa.and_(refused, accounts.c.name == name)
             for row in connection.execute(sa.select(accounts).where(where).order_by(accounts.c.name)).mappings().all():
-                # It stays ailing, so that one tries it and the others wait for the result.
-                values = {"paused_until": None, "paused_why": "", "refusals": 0, "probe_at": now}
-                connection.execute(sa.update(accounts).where(accounts.c.name == row["name"]).values(values))
-                until = max((moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None), default=now)
-                planned = sa.and_(actions.c.state == str(State.PLANNED), actions.c.due_at <= until)
-                # A look that the pause put off. One that waits for its own time keeps it: an early look proves nothing.
-                put_off = actions.c.due_at.in_([moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None])
-                looks = sa.and_(actions.c.state == str(State.DOUBT), put_off)
-                waiting = sa.select(actions.c.id).where(actions.c.via == row["name"], sa.or_(planned, looks)).order_by(actions.c.id)
-                # What a worker holds it works on: to wait for it here, two could wait for each other.
-                ids = list(connection.execute(waiting.with_for_update(skip_locked=True)).scalars())
-                if ids:
-                    connection.execute(sa.update(actions).where(batch.among(connection, actions.c.id, ids)).values(due_at=now))
+                self._try_again_in(connection, row, now)
+
+    def _try_again_in(self, connection: Connection, row: sa.RowMapping, now: datetime) -> None:
+        # It stays ailing, so that one tries it and the others wait for the result.
+        values = {"paused_until": None, "paused_why": "", "refusals": 0, "probe_at": now}
+        connection.execute(sa.update(accounts).where(accounts.c.name == row["name"]).values(values))
+        until = max((moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None), default=now)
+        planned = sa.and_(actions.c.state == str(State.PLANNED), actions.c.due_at <= until)
+        # A look that the pause put off. One that waits for its own time keeps it: an early look proves nothing.
+        put_off = actions.c.due_at.in_([moment for moment in (row["paused_until"], row["probe_at"]) if moment is not None])
+        looks = sa.and_(actions.c.state == str(State.DOUBT), put_off)
+        waiting = sa.select(actions.c.id).where(actions.c.via == row["name"], sa.or_(planned, looks)).order_by(actions.c.id)
+        # What a worker holds it works on: to wait for it here, two could wait for each other.
+        ids = list(connection.execute(waiting.with_for_update(skip_locked=True)).scalars())
+        if ids:
+            connection.execute(sa.update(actions).where(batch.among(connection, actions.c.id, ids)).values(due_at=now))
 
     def raise_alert(self, now: datetime, name: str, subject: str, severity: str, summary: str) -> None:
         """Tell the people on call, once while it lasts."""
@@ -419,3 +516,12 @@ class Accounts:
                 connection.execute(sa.delete(meta).where(meta.c.name == name))
             else:
                 connection.execute(sa.update(meta).where(meta.c.name == name).values(value=last.isoformat()))
+
+
+def _source(name: str) -> sa.ColumnElement[bool]:
+    return sa.and_(accounts.c.name == name, accounts.c.role == "source")
+
+
+def _not_stopped() -> sa.ColumnElement[bool]:
+    """What rests by a person's word does so until a person says otherwise, whatever a call that was under way tells."""
+    return sa.or_(accounts.c.paused_until.is_(None), accounts.c.paused_until < STOPPED)

@@ -19,6 +19,7 @@ from triage.rules import Decision
 from triage.store import batch, rows
 from triage.store.board import Board, Claimed, Judged
 from triage.store.changes import delete, differs, revise
+from triage.store.coverage import keep_ledger
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, close_task, open_alerts
 from triage.store.samples import Answer, Samples
@@ -101,11 +102,22 @@ class Inbox:
             this = sa.and_(accounts.c.name == name, accounts.c.role == "source")
             connection.execute(sa.update(accounts).where(this).values({column.name: until}))
 
-    def add_page(self, source: str, page: Page, *, expect: str | None, now: datetime, observe: bool = False, late: bool = False) -> Added:
+    def add_page(
+        self,
+        source: str,
+        page: Page,
+        *,
+        expect: str | None,
+        now: datetime,
+        observe: bool = False,
+        late: bool = False,
+        began: datetime | None = None,
+    ) -> Added:
         """Store a page's mentions and its cursor in one transaction.
 
         The cursor moves only from `expect`, so that of two pollers none sets it back. `late` marks a rescan: what it
-        finds new was missed by the polls, and is counted. An empty cursor leaves it where it is.
+        finds new was missed by the polls, and is counted. An empty cursor leaves it where it is. `began` is when the walk did
+        that the page belongs to: a poll's walk goes into the ledger of what we have.
         """
         with self._database.write() as connection:
             added = self._add_items(connection, source, page.items, now=now, observe=observe)
@@ -118,7 +130,9 @@ class Inbox:
             connection.execute(sa.update(accounts).where(this).values(values))
             if page.cursor:
                 same = accounts.c.cursor.is_(None) if expect is None else accounts.c.cursor == expect
-                connection.execute(sa.update(accounts).where(this, same).values(cursor=page.cursor))
+                moved = connection.execute(sa.update(accounts).where(this, same).values(cursor=page.cursor)).rowcount == 1
+                if began is not None:
+                    keep_ledger(connection, source, page, began, moved=moved)
         return added
 
     def _add_items(self, connection: Connection, source: str, items: Sequence[Item], *, now: datetime, observe: bool) -> Added:

@@ -92,6 +92,20 @@ accounts = sa.Table(
     sa.Column("probe_at", Utc),
 )
 
+# From when to when we have everything of a source, a row a stretch. `how`: polls (the newest grows with each poll that reads to the
+# end), hole (the far side no longer showed it; `why`), backfill (read by hand, as far as the far side still showed it).
+coverage = sa.Table(
+    "coverage",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("from_at", Utc, nullable=False),
+    sa.Column("until_at", Utc, nullable=False),
+    sa.Column("how", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False, server_default=""),
+)
+sa.Index("ix_coverage_source", coverage.c.source, coverage.c.id)
+
 mentions = sa.Table(
     "mentions",
     metadata,

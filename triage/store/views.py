@@ -14,7 +14,7 @@ from triage.budget import Budget
 from triage.details import details
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
-from triage.store.accounts import HELD
+from triage.store.accounts import HELD, STOPPED
 from triage.store.database import Database
 from triage.store.schema import OPEN, accounts, actions, alerts, attempts, audit, mentions, owners, problems, revisions, verdicts
 from triage.store.totals import totals
@@ -393,7 +393,7 @@ def _account(row: RowMapping, now: datetime) -> dict[str, Any]:
         "name": row["name"],
         "role": row["role"],
         "state": "paused" if paused else ("failing" if row["failures"] else "ok"),
-        "paused_until": paused,
+        "paused_until": None if paused is not None and paused >= STOPPED else paused,
         "tried_at": tried,
         "why": row["paused_why"] if paused else row["last_error"],
         "last_success": row["last_success_at"],

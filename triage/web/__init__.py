@@ -17,6 +17,8 @@ ROOMS = (
     "health",
     "login",
     "api",
+    "sources",
+    "insights",
 )
 
 LARGEST_BODY = 1_048_576

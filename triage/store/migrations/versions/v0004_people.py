@@ -17,6 +17,17 @@ down_revision = "0003"
 def upgrade() -> None:
     """Add the tables."""
     op.create_table(
+        "coverage",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("from_at", Utc(), nullable=False),
+        sa.Column("until_at", Utc(), nullable=False),
+        sa.Column("how", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_coverage"),
+    )
+    op.create_index("ix_coverage_source", "coverage", ["source", "id"], unique=False)
+    op.create_table(
         "forms",
         sa.Column("once", sa.Text(), nullable=False),
         sa.Column("person", sa.Text(), nullable=False),
