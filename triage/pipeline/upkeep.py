@@ -1,4 +1,4 @@
-"""What is done every now and then: tickets read back, the audit for duplicates, a large store counted."""
+"""What is done every now and then: tickets read back, the audit for duplicates, a large store counted, old log-ins forgotten."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from triage.pipeline.spending import talk
 TICKETS_EVERY = timedelta(minutes=5)
 AUDIT_EVERY = timedelta(hours=1)
 AUDIT_BACK = timedelta(days=2)
+TIDY_EVERY = timedelta(hours=1)
 COUNT_EVERY = timedelta(minutes=15)  # 1,000,000 mentions take some seconds
 
 
@@ -62,6 +63,15 @@ def many_answers(parts: Parts) -> int:
     for name in parts.sources:
         if parts.platform(name).manifest.replies:
             parts.store.accounts.many_answers(name, parts.clock.now())
+    return 0
+
+
+def tidy(parts: Parts) -> int:
+    """Forget log-ins that are over."""
+    now = parts.clock.now()
+    turn, _ = parts.store.accounts.turn("tidied", now, TIDY_EVERY)
+    if turn:
+        parts.store.sessions.sweep(now, idle=parts.config.web.idle, longest=parts.config.web.longest)
     return 0
 
 

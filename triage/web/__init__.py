@@ -16,6 +16,8 @@ from triage.web.render import FILES
 ROOMS = (
     "health",
     "login",
+    "people",
+    "me",
 )
 
 LARGEST_BODY = 1_048_576
