@@ -158,7 +158,7 @@ def test_no_get_changes_anything(site: Site) -> None:
     for method, path in ROUTES:
         if method == "GET":
             path = path.replace("{mention_id}", "1").replace("{id}", "1")
-            assert admin.get(filled(path), params={"token": token} if path == "/welcome" else {}).status_code < 500
+            assert admin.get(filled(path), params={"token": token} if path == "/welcome" else {}).status_code != 500
             admin.get(filled(path), part=True)
             site.visitor().get(filled(path))
     assert dump(site) == before
@@ -416,7 +416,7 @@ def test_where_to_go_after_the_log_in(site: Site, cheap: list[str]) -> None:
 def test_a_write_from_elsewhere_is_refused(site: Site, headers: dict[str, str], status: int) -> None:
     """The token against forgery and the origin must both be right, also where another name was made to point at this machine."""
     ana = site.visitor(Role.VIEWER, "ana")
-    sent = {name: value.encode("latin-1") for name, value in (ana.headers | headers).items()}
+    sent = {name.encode(): value.encode("latin-1") for name, value in (ana.headers | headers).items()}
     answer = ana.client.post("/me/away", headers=sent)
     assert answer.status_code == status
     assert site.app.store.people.named("ana").away is (status == 303)
