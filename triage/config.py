@@ -267,6 +267,11 @@ class Config(Section):
     rules: tuple[Rule, ...] = Field(default=(), description="What to do with what; the first match wins. Without it those of the sample.")
     audit: Audit = Field(default=Audit(), description="The blind audit.")
     autonomy: Autonomy = Field(default=Autonomy(), description="When a rule with `mode: earn` acts alone.")
+    retention: dict[Label, Duration] = Field(
+        default_factory=dict,
+        description="How long what was posted is kept, by label: later the text, the author and all that was written about it are erased, "
+        "unless something of it is open. Without it everything is kept.",
+    )
     delivery: Delivery = Field(default=Delivery(), description="How actions are carried out.")
     web: Web = Field(default=Web(), description="Where the pages are served.")
     log: Log = Field(default=Log(), description="What is logged.")
@@ -486,7 +491,7 @@ def _override(data: dict[str, Any], places: Places, env: Mapping[str, str], foun
 
 def _scalars(section: str) -> list[str] | None:
     """The keys of a section that the environment may set: none in a plain value, None in what it can't set at all."""
-    if section == "thresholds":
+    if section in ("thresholds", "retention"):
         return list(Label)
     kinds = [plain_types(field.annotation)[0] for name, field in Config.model_fields.items() if key_of(name, field) == section]
     if is_model(kinds[0]):

@@ -49,6 +49,9 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/me/tokens"): Role.VIEWER,
     ("POST", "/me/tokens/{token_id}/end"): Role.VIEWER,
     ("POST", "/me/password"): Role.VIEWER,
+    ("GET", "/privacy"): Role.ADMIN,
+    ("POST", "/privacy/export"): Role.ADMIN,
+    ("POST", "/privacy/erase"): Role.ADMIN,
 }
 
 NEEDS_A_LOG_IN = {"/logout", "/me/tokens", "/me/password"}

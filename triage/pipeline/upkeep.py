@@ -13,6 +13,7 @@ from triage.pipeline.spending import talk
 TICKETS_EVERY = timedelta(minutes=5)
 AUDIT_EVERY = timedelta(hours=1)
 AUDIT_BACK = timedelta(days=2)
+EXPIRE_EVERY = timedelta(seconds=50)  # each upkeep, of one worker
 TIDY_EVERY = timedelta(hours=1)
 COUNT_EVERY = timedelta(minutes=15)  # 1,000,000 mentions take some seconds
 
@@ -73,6 +74,15 @@ def tidy(parts: Parts) -> int:
     if turn:
         parts.store.sessions.sweep(now, idle=parts.config.web.idle, longest=parts.config.web.longest)
     return 0
+
+
+def expire(parts: Parts) -> int:
+    """Erase what is older than `retention` keeps it, some at a time. Returns how many."""
+    now, kept = parts.clock.now(), parts.config.retention
+    if not kept:
+        return 0
+    turn, _ = parts.store.accounts.turn("retention", now, EXPIRE_EVERY)
+    return parts.store.privacy.expire({str(label): now - timedelta(seconds=age) for label, age in kept.items()}, now) if turn else 0
 
 
 def count(parts: Parts) -> int:

@@ -18,6 +18,7 @@ ROOMS = (
     "login",
     "people",
     "me",
+    "privacy",
 )
 
 LARGEST_BODY = 1_048_576
