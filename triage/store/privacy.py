@@ -111,7 +111,8 @@ class Privacy:
                 raise UserError(f"nothing is held of {handle!r}; write the handle as the queue shows it, name@host")
             for table in (revisions, sightings, verdicts, actions, notes, drafts):
                 counts[table.name] = _count(connection, table, table.c.mention_id.in_(theirs))
-            counts["audit"] = _count(connection, audit, sa.or_(audit.c.mention_id.in_(theirs), audit.c.action_id.in_(made)))
+            counts["audit"] = _count(connection, audit, audit.c.mention_id.in_(theirs))
+            counts["audit"] += _count(connection, audit, audit.c.action_id.in_(made), audit.c.mention_id.is_(None))
             uris = sa.select(mentions.c.uri).where(mentions.c.author == handle)
             counts["alerts"] = _count(connection, alerts, alerts.c.subject.in_(uris))
             busy = _count(connection, mentions, mentions.c.author == handle, _busy())
