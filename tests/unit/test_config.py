@@ -445,5 +445,5 @@ def test_proxies_are_addresses() -> None:
     """A name or a star would believe anybody."""
     assert parse("web: {proxies: [127.0.0.1, 10.0.0.0/8]}\n").web.proxies == ("127.0.0.1", "10.0.0.0/8")
     assert parse("web: {proxies: '::1'}\n").web.proxies == ("::1",)
-    for given in ("'*'", "proxy.example"):
-        assert "is no address or network" in refusal(f"web: {{proxies: {given}}}\n")
+    for written in ("'*'", "proxy.example"):
+        assert "is no address or network" in refusal(f"web: {{proxies: {written}}}\n")
