@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateAttr, TypeAdapter, ValidationError
 
@@ -73,6 +75,30 @@ def _site(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}", value):
         raise ValueError("must be letters, digits and dashes, 32 at most, and begin with a letter or a digit")
     return value
+
+
+def _origin(value: str) -> str:
+    """An address without a path, as browsers write an origin. Passwords don't travel in the clear but to this machine itself."""
+    try:
+        parts = urlsplit(value.strip().lower().rstrip("/"))
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.path or parts.query or parts.fragment:
+        raise ValueError("must be an address without a path, such as https://triage.example.com")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if parts.scheme == "http" and host not in ("localhost", "127.0.0.1", "[::1]"):
+        raise ValueError("must begin with https://, or passwords travel in the clear; put a proxy with a certificate in front")
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, {"http": 80, "https": 443}[parts.scheme]) else "")
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            ip_network(value)
+        except ValueError:
+            raise ValueError(f'"{value}" is no address or network; write it like 127.0.0.1 or 10.0.0.0/8') from None
+    return values
 
 
 Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
@@ -134,12 +160,14 @@ class Web(Section):
 
     host: Text = Field(default="127.0.0.1", description="The address to listen at.")
     port: Annotated[int, Field(strict=True, ge=0, le=65535)] = Field(default=8321, description="The port to listen at; 0 is any free one.")
-    url: Text | None = Field(
+    url: Annotated[Text, AfterValidator(_origin)] | None = Field(
         default=None,
         description="The address under which people reach the pages, behind a proxy. https:// makes the cookies secure. Without it "
         "the pages work on this machine alone.",
     )
-    proxies: Words = Field(default=(), description="Addresses of proxies in front, whose word on a caller's address is taken.")
+    proxies: Annotated[Words, AfterValidator(_networks)] = Field(
+        default=(), description="Addresses of proxies in front, whose word on a caller's address is taken."
+    )
     idle: Duration = Field(default=43200.0, description="A session that nobody used for so long is over.")
     longest: Duration = Field(default=1209600.0, description="A session is over after so long, however much it is used.")
 
@@ -239,6 +267,11 @@ class Config(Section):
     rules: tuple[Rule, ...] = Field(default=(), description="What to do with what; the first match wins. Without it those of the sample.")
     audit: Audit = Field(default=Audit(), description="The blind audit.")
     autonomy: Autonomy = Field(default=Autonomy(), description="When a rule with `mode: earn` acts alone.")
+    retention: dict[Label, Duration] = Field(
+        default_factory=dict,
+        description="How long what was posted is kept, by label: later the text, the author and all that was written about it are erased, "
+        "unless something of it is open. Without it everything is kept.",
+    )
     delivery: Delivery = Field(default=Delivery(), description="How actions are carried out.")
     web: Web = Field(default=Web(), description="Where the pages are served.")
     log: Log = Field(default=Log(), description="What is logged.")
@@ -458,7 +491,7 @@ def _override(data: dict[str, Any], places: Places, env: Mapping[str, str], foun
 
 def _scalars(section: str) -> list[str] | None:
     """The keys of a section that the environment may set: none in a plain value, None in what it can't set at all."""
-    if section == "thresholds":
+    if section in ("thresholds", "retention"):
         return list(Label)
     kinds = [plain_types(field.annotation)[0] for name, field in Config.model_fields.items() if key_of(name, field) == section]
     if is_model(kinds[0]):

@@ -34,7 +34,8 @@ def matches(password: str, kept: str) -> bool:
     """Whether it is the password. Takes as long where there is none (`kept` is empty), so that nobody learns which names exist."""
     if len(password) > LONGEST:
         return False
-    return _hasher().verify(password, kept or _nobody()) and bool(kept)
+    spare = _nobody()  # made at the first call, whoever is asked for
+    return _hasher().verify(password, kept or spare) and bool(kept)
 
 
 @cache

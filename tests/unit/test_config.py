@@ -108,7 +108,7 @@ RULE = "rules:\n  - name: one\n    then: {then}\n    reason: why\n    when: {whe
             "zzz: 1\n",
             [
                 "config.yaml:1: zzz: unknown key; possible here: site, mode, state, store, broker, model, thresholds, components, sources, "
-                "trackers, notifiers, rules, audit, autonomy, delivery, web, log"
+                "trackers, notifiers, rules, audit, autonomy, retention, delivery, web, log"
             ],
         ),
         (f"{{mode:{CANARY}}}\n", ["config.yaml:1: mode: unknown key; write a space after the colon"]),
@@ -409,3 +409,41 @@ def test_yaml_reads_text_as_people_mean_it() -> None:
     assert data == {"a": "no", "b": "1:30", "c": "2024-01-01", "d": "007", "e": 1.5, "f": 16, "g": True, "h": None, "i": -3, "j": 1000.0}
     rule = parse(RULE.format(then="task", when="{language: no, words: [500, 502]}")).rules[0]
     assert (rule.when.language, rule.when.words) == (("no",), ("500", "502"))
+
+
+# The pages' address
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("https://triage.example", "https://triage.example"),
+        ("https://Triage.Example:443/", "https://triage.example"),
+        ("https://triage.example:8443", "https://triage.example:8443"),
+        ("http://127.0.0.1:8321", "http://127.0.0.1:8321"),
+        ("http://[::1]:8321", "http://[::1]:8321"),
+        ("http://triage.example", "must begin with https://"),
+        ("http://10.0.0.5:8321", "must begin with https://"),
+        ("https://triage.example/inbox", "an address without a path"),
+        ("https://ana@triage.example", "an address without a path"),
+        ("https://triage.example:x", "an address without a path"),
+        ("triage.example", "an address without a path"),
+        ("ftp://triage.example", "an address without a path"),
+        ("https://", "an address without a path"),
+    ],
+)
+def test_the_pages_address_is_an_origin_as_browsers_write_it(given: str, read: str) -> None:
+    """Writes are compared with it, and passwords don't travel in the clear."""
+    text = f'web: {{url: "{given}"}}\n'
+    if read.startswith("http"):
+        assert parse(text).web.url == read
+    else:
+        assert read in refusal(text)
+
+
+def test_proxies_are_addresses() -> None:
+    """A name or a star would believe anybody."""
+    assert parse("web: {proxies: [127.0.0.1, 10.0.0.0/8]}\n").web.proxies == ("127.0.0.1", "10.0.0.0/8")
+    assert parse("web: {proxies: '::1'}\n").web.proxies == ("::1",)
+    for written in ("'*'", "proxy.example"):
+        assert "is no address or network" in refusal(f"web: {{proxies: {written}}}\n")

@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "found": ("people", "It exists: settle a parked, rejected or doubtful action with its key."),
     "drop": ("people", "A planned, parked, rejected or observed action is not wanted any more."),
     "dismiss": ("people", "A quarantined mention was looked at, and nothing is to be done."),
+    "people": ("roster", "Who has a log-in: list, invite, role, password, logout, disable, enable."),
+    "privacy": ("privacy", "What is held of one person: preview, export, erase."),
     "audit": ("trust", "Say what posts are that were drawn by lot, without seeing what triage made of them."),
     "autonomy": ("trust", "Which rules with mode: earn act alone, and what the others still have to show."),
     "backup": ("keep", "Write the store, its secret and the model into one file, while everything runs."),

@@ -145,6 +145,7 @@ def web(host: str | None, port: int | None) -> None:
         host, port = host or app.config.web.host, app.config.web.port if port is None else port
         check_port(host, port)
         beat()
+        _tell_who_gets_in(app, host)
         _welcome_first(app, host, port)
         serving = uvicorn.Config(
             create(app),
@@ -160,6 +161,16 @@ def web(host: str | None, port: int | None) -> None:
         )
         with suppress(KeyboardInterrupt):  # Ctrl-C, which uvicorn raises again once it has shut down
             uvicorn.Server(serving).run()
+
+
+def _tell_who_gets_in(app: App, host: str) -> None:
+    """Listening to others without `web.url` is for /metrics and /healthz: say so, since nobody could log in from elsewhere."""
+    if app.config.web.url is None and host not in ("localhost", "127.0.0.1", "::1"):
+        click.echo(
+            f"the pages listen at {host}, and people can log in from this machine alone: put a proxy with a certificate in front and "
+            "name its address in the config, web.url: https://…",
+            err=True,
+        )
 
 
 def _welcome_first(app: App, host: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""What is done every now and then: tickets read back, the audit for duplicates, a large store counted."""
+"""What is done every now and then: tickets read back, the audit for duplicates, a large store counted, old log-ins forgotten."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from triage.pipeline.spending import talk
 TICKETS_EVERY = timedelta(minutes=5)
 AUDIT_EVERY = timedelta(hours=1)
 AUDIT_BACK = timedelta(days=2)
+EXPIRE_EVERY = timedelta(seconds=50)  # each upkeep, of one worker
+TIDY_EVERY = timedelta(hours=1)
 COUNT_EVERY = timedelta(minutes=15)  # 1,000,000 mentions take some seconds
 
 
@@ -63,6 +65,24 @@ def many_answers(parts: Parts) -> int:
         if parts.platform(name).manifest.replies:
             parts.store.accounts.many_answers(name, parts.clock.now())
     return 0
+
+
+def tidy(parts: Parts) -> int:
+    """Forget log-ins that are over."""
+    now = parts.clock.now()
+    turn, _ = parts.store.accounts.turn("tidied", now, TIDY_EVERY)
+    if turn:
+        parts.store.sessions.sweep(now, idle=parts.config.web.idle, longest=parts.config.web.longest)
+    return 0
+
+
+def expire(parts: Parts) -> int:
+    """Erase what is older than `retention` keeps it, some at a time. Returns how many."""
+    now, kept = parts.clock.now(), parts.config.retention
+    if not kept:
+        return 0
+    turn, _ = parts.store.accounts.turn("retention", now, EXPIRE_EVERY)
+    return parts.store.privacy.expire({str(label): now - timedelta(seconds=age) for label, age in kept.items()}, now) if turn else 0
 
 
 def count(parts: Parts) -> int:

@@ -3,7 +3,7 @@
 `Store` holds six rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
 that we talk to, and the alerts), the desk (what people do), the views (what they look at) and the history (what was, to be judged
 again). Beside them stand the place (where the store is and belongs), the markers, the tickets, the models, the samples of the
-blind audit, the people who use the queue, and their sessions.
+blind audit, the people who use the queue, their sessions, and privacy.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from triage.store.outbox import Outbox
 from triage.store.owners import Owners
 from triage.store.people import People
 from triage.store.place import Place
+from triage.store.privacy import Privacy
 from triage.store.samples import Samples
 from triage.store.sessions import Sessions
 from triage.store.tickets import Tickets
@@ -69,6 +70,7 @@ class Store:
         self.desk = Desk(self.database, site=site)
         self.people = People(self.database)
         self.sessions = Sessions(self.database)
+        self.privacy = Privacy(self.database, self.place, site=site)
         self.views = Views(self.database)
         self.coverage = Coverage(self.database)
         self.insights = Insights(self.database)

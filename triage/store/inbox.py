@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from triage.contracts import Item, Page
 from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Plan, State, Verdict, Visibility
 from triage.rules import Decision
-from triage.store import batch, rows
+from triage.store import batch, erased, rows
 from triage.store.board import Board, Claimed, Judged
 from triage.store.changes import delete, differs, revise
 from triage.store.coverage import keep_ledger
@@ -147,6 +147,10 @@ class Inbox:
         values = [self._new_row(uri, source, item, now=now, observe=observe) for uri, item in found.items()]
         statement = insert(connection, mentions).on_conflict_do_nothing().returning(mentions.c.id, mentions.c.uri)
         new = {uri: id_ for id_, uri in connection.execute(statement, values)}
+        # Asked after the insert, which has waited for an erasure that was under way: what was erased does not come back.
+        for uri in erased.gone(connection, new):
+            connection.execute(sa.delete(mentions).where(mentions.c.id == new.pop(uri)))
+            del found[uri]
         changed: list[int] = []
         known = dict(new)
         rest = [uri for uri in found if uri not in new]
@@ -302,7 +306,7 @@ class Inbox:
         with self._database.write() as connection:
             earned = self._samples.earned(connection)  # before any mention is locked, as where autonomy is taken away
             held = self._held(connection, judged)
-            judged = [one for one in judged if one.claimed.id in held]
+            judged = self._in_known_threads(connection, [one for one in judged if one.claimed.id in held])
             if not judged:
                 return []
             board = Board.load(connection, judged, self._site, now, observe=self._observe, earned=earned)
@@ -334,6 +338,7 @@ class Inbox:
             if answer is not None:
                 self._samples.settle(connection, self._samples.answer(connection, answer, now)["rule"], now, besides=one.claimed.id)
                 earned = self._samples.earned(connection)
+            [one] = self._in_known_threads(connection, [one])
             board = Board.load(connection, [one], self._site, now, observe=self._observe, earned=earned)
             outcomes = [(one, board.decide(one))]
             batch.add(connection, verdicts, [_verdict_row(*outcomes[0], now)])
@@ -364,6 +369,11 @@ class Inbox:
         columns = (mentions.c.id, mentions.c.attempt, mentions.c.revision)
         there = sa.select(*columns).where(these, mentions.c.deleted_at.is_(None)).order_by(mentions.c.id).with_for_update()
         return {id_ for id_, attempt, revision in connection.execute(there).all() if wanted[id_] == (attempt, revision)}
+
+    def _in_known_threads(self, connection: Connection, judged: Sequence[Judged]) -> list[Judged]:
+        """A thread whose first post was erased goes on under the name that stands in its place: one problem, one ticket."""
+        names = erased.gone(connection, {one.thread for one in judged})
+        return [replace(one, thread=names[one.thread]) if one.thread in names else one for one in judged]
 
     def _judged_row(self, board: Board, one: Judged, now: datetime) -> dict[str, Any]:
         return {

@@ -7,7 +7,9 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
+from zoneinfo import available_timezones
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
@@ -17,9 +19,10 @@ from triage.person import Person, Role
 from triage.store import rows
 from triage.store.database import Database
 from triage.store.moves import add_audit
-from triage.store.schema import invitations, people, sessions, tokens
+from triage.store.schema import invitations, items, people, refusals, sessions, tokens
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+HANDLE = re.compile(r"[^\s@]{1,200}@[^\s@/]{1,200}")
 INVITATION_LASTS = timedelta(days=3)
 
 
@@ -60,17 +63,31 @@ class People:
             return connection.scalar(sa.select(people.c.id).where(people.c.disabled_at.is_(None)).limit(1)) is not None
 
     def by_name(self, name: str) -> tuple[Person, str] | None:
-        """A person and their password's hash."""
+        """A person and their password's hash; None for what can't be a name, too."""
+        if not NAME.fullmatch(name):
+            return None
         with self._database.read() as connection:
             row = connection.execute(sa.select(people).where(people.c.name == name)).mappings().first()
         return (to_person(row), row["password"]) if row else None
 
+    def named(self, name: str) -> Person:
+        """A person by their name; `UserError` when there is nobody of that name."""
+        found = self.by_name(name)
+        if found is None:
+            raise _nobody(name)
+        return found[0]
+
     def invite(self, role: Role, by: str, now: datetime, *, name: str = "") -> str:
-        """A one-time token for a new person, or for a new password of the person `name`. `UserError` when there is none of that name."""
+        """A one-time token for a new person, or for a new password of the person `name`; earlier ones for them are void then.
+
+        `UserError` when there is none of that name, or they are disabled.
+        """
         token = secrets.token_urlsafe(24)
         with self._database.write() as connection:
             if name:
-                self._row(connection, name)
+                if self._row(connection, name)["disabled_at"] is not None:
+                    raise UserError(f"{name} is disabled; enable them first")
+                _void(connection, now, invitations.c.name == name)
             row = {
                 "digest": digest(token),
                 "role": str(role),
@@ -112,10 +129,25 @@ class People:
 
     def _renewed(self, connection: Connection, name: str, password: str, now: datetime) -> Person:
         row = self._row(connection, name)
+        if row["disabled_at"] is not None:
+            raise UserError(f"{name} is disabled; an admin can enable them")
+        self._set_password(connection, row, password, now)
+        return to_person(row)
+
+    def set_password(self, name: str, old: str, new: str, now: datetime) -> None:
+        """A person's own change of the hash `old`, which was checked just now, to `new`. It ends all of their sessions."""
+        with self._database.write() as connection:
+            row = self._row(connection, name)
+            if row["password"] != old:
+                raise UserError("your password has just been changed elsewhere; log in again")
+            self._set_password(connection, row, new, now)
+
+    def _set_password(self, connection: Connection, row: RowMapping, password: str, now: datetime) -> None:
         connection.execute(sa.update(people).where(people.c.id == row["id"]).values(password=password))
         connection.execute(sa.delete(sessions).where(sessions.c.person_id == row["id"]))
-        add_audit(connection, now, name, "new password", detail="all sessions ended")
-        return to_person(row)
+        connection.execute(sa.delete(refusals).where(refusals.c.subject == f"account {row['name']}"))
+        _void(connection, now, invitations.c.name == row["name"])
+        add_audit(connection, now, row["name"], "new password", detail="all sessions ended")
 
     def change(
         self,
@@ -130,8 +162,19 @@ class People:
         away: bool | None = None,
         disabled: bool | None = None,
     ) -> Person:
-        """Change what is given. Somebody who is disabled is logged out everywhere. The last admin stays one: `UserError`."""
+        """Change what is given. The last admin stays one: `UserError`, as for a zone or a handle that can't be one.
+
+        Somebody who is disabled is logged out everywhere and their tokens end. The invitations of who is no admin any more are void.
+        """
+        if zone is not None and zone not in zones():
+            raise UserError(f"{zone!r} is no time zone; take a name such as Europe/Berlin")
+        if handles is not None:
+            handles = [handle.strip().removeprefix("@") for handle in handles if handle.strip()]
+            for handle in handles:
+                if not HANDLE.fullmatch(handle):
+                    raise UserError(f"{handle!r} is no handle; write it like name@host, one a line")
         with self._database.write() as connection:
+            admins = self._lock_admins(connection, name) if role is not None or disabled else set()
             row = self._row(connection, name)
             wanted = {
                 "role": str(role) if role else None,
@@ -145,11 +188,18 @@ class People:
             if disabled is not None:
                 values["disabled_at"] = now if disabled else None
             demoted = row["role"] == Role.ADMIN and (values.get("role", Role.ADMIN) != Role.ADMIN or values.get("disabled_at") is not None)
-            if demoted and not self._other_admin(connection, row["id"]):
+            if demoted and not admins - {row["id"]}:
                 raise UserError(f"{name} is the last admin; make somebody else an admin first")
             if values:
                 connection.execute(sa.update(people).where(people.c.id == row["id"]).values(values))
+            if demoted:
+                _void(connection, now, invitations.c.made_by == name)
+            if disabled or away:
+                # What they were answering goes back to the queue; who will not come back gives up what is theirs, too.
+                connection.execute(sa.update(items).where(items.c.claimed_by == name).values(claimed_by=None, claimed_at=None))
             if disabled:
+                connection.execute(sa.update(items).where(items.c.assignee == name).values(assignee=None))
+                _void(connection, now, invitations.c.name == name)
                 connection.execute(sa.delete(sessions).where(sessions.c.person_id == row["id"]))
                 ended = sa.update(tokens).where(tokens.c.person_id == row["id"], tokens.c.ended_at.is_(None))
                 connection.execute(ended.values(ended_at=now))
@@ -159,15 +209,32 @@ class People:
             return to_person(self._row(connection, name))
 
     def _row(self, connection: Connection, name: str) -> RowMapping:
-        row = connection.execute(sa.select(people).where(people.c.name == name).with_for_update()).mappings().first()
+        found = sa.select(people).where(people.c.name == name).with_for_update()
+        row = connection.execute(found).mappings().first() if NAME.fullmatch(name) else None
         if row is None:
-            raise UserError(f"there is nobody named {name!r}; triage people lists everybody")
+            raise _nobody(name)
         return row
 
-    def _other_admin(self, connection: Connection, but: int) -> bool:
-        # All admins are locked: of two who demote each other one wins.
-        wanted = sa.select(people.c.id).where(people.c.role == str(Role.ADMIN), people.c.disabled_at.is_(None)).order_by(people.c.id)
-        return any(id_ != but for (id_,) in connection.execute(wanted.with_for_update()).all())
+    def _lock_admins(self, connection: Connection, name: str) -> set[int]:
+        """The ids of the admins who may log in. Their rows are locked in order, before any other: of two who demote each other one wins."""
+        acting = sa.and_(people.c.role == str(Role.ADMIN), people.c.disabled_at.is_(None))
+        wanted = sa.select(people.c.id).where(sa.or_(acting, people.c.name == name)).order_by(people.c.id)
+        ids = list(connection.execute(wanted.with_for_update()).scalars())
+        return set(connection.execute(sa.select(people.c.id).where(acting, people.c.id.in_(ids))).scalars())
+
+
+def _nobody(name: str) -> UserError:
+    return UserError(f"there is nobody named {name!r}; triage people list shows everybody")
+
+
+@cache
+def zones() -> frozenset[str]:
+    """The names of time zones that this machine knows."""
+    return frozenset(available_timezones())
+
+
+def _void(connection: Connection, now: datetime, which: sa.ColumnElement[bool]) -> None:
+    connection.execute(sa.update(invitations).where(which, invitations.c.used_at.is_(None)).values(used_at=now))
 
 
 def _open_invitation(token: str, now: datetime) -> sa.Select[tuple[object, ...]]:

@@ -19,6 +19,9 @@ ROOMS = (
     "api",
     "sources",
     "insights",
+    "people",
+    "me",
+    "privacy",
 )
 
 LARGEST_BODY = 1_048_576

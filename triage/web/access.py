@@ -1,6 +1,6 @@
 """Who may come in, and what they may do: deny by default.
 
-Every route is made by `Routes`, and so names the least role that may use it, or says that it is `OPEN`; `check` refuses an
+Every route is made by `Routes`, and so names the least role that may use it, or says that it is `OPEN`; `table` refuses an
 application that has any other. A page's reader is known by a session cookie, a program by a personal token. A write by cookie
 must also carry the session's token against forgery and come from our own origin (OWASP's cross-site request forgery cheat sheet,
 "Synchronizer token" and "Verifying origin").
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Mount
 
@@ -78,14 +78,15 @@ class Routes:
 def table(web: FastAPI) -> dict[tuple[str, str], str]:
     """Every route of an application and the least role that may use it; `RuntimeError` when one has none."""
     found: dict[tuple[str, str], str] = {}
-    for route in iter_route_contexts(web.routes):
-        if isinstance(route.original_route, Mount):
+    for place in iter_route_contexts(web.routes):  # an included router's routes don't stand in `web.routes` themselves
+        route, path = place.original_route, place.path or ""
+        if isinstance(route, Mount) and path.startswith("/assets/"):
             continue  # files of ours, which are the same for everybody
-        role = (getattr(route, "openapi_extra", None) or {}).get(_ROLE)
-        if role is None:
-            raise RuntimeError(f"{route.path} names no role; make it with triage.web.access.Routes")
+        role = (route.openapi_extra or {}).get(_ROLE) if isinstance(route, APIRoute) else None
+        if role is None or not isinstance(route, APIRoute):
+            raise RuntimeError(f"{path or route} names no role; make it with triage.web.access.Routes")
         for method in route.methods or ():
-            found[method, route.path or ""] = role
+            found[method, path] = role
     return found
 
 
@@ -138,8 +139,7 @@ def own_origin(request: Request) -> str | None:
     """The origin that our pages have: of `web.url`, else of the Host header, which must then name this machine."""
     web: Web = request.app.state.parts.config.web
     if web.url:
-        parts = urlsplit(web.url)
-        return f"{parts.scheme}://{parts.netloc}"
+        return web.url.rstrip("/")
     host = request.headers.get("host", "")
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
     return f"http://{host}" if name in LOOPBACK | {web.host} else None
@@ -147,10 +147,10 @@ def own_origin(request: Request) -> str | None:
 
 def from_here(request: Request) -> bool:
     """Whether a write comes from a page of ours, by its Origin, else by what the browser says of the site."""
-    origin = request.headers.get("origin")
-    if origin is not None:
-        return origin == own_origin(request)
-    return request.headers.get("sec-fetch-site") == "same-origin"
+    ours, origin = own_origin(request), request.headers.get("origin")
+    if ours is None:
+        return False  # another name was made to point at this machine; to the browser its pages are of the same site
+    return origin == ours if origin is not None else request.headers.get("sec-fetch-site") == "same-origin"
 
 
 async def _not_forged(request: Request) -> None:

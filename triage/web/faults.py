@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triage.errors import RemoteError, StoreError, UserError
-from triage.web.access import Denied
-from triage.web.headers import HEADERS
+from triage.web.access import Denied, is_tls
+from triage.web.headers import headers_of
 from triage.web.render import is_part, render
 
 log = structlog.get_logger()
@@ -74,9 +74,10 @@ def answer(request: Request, status: int, message: str, headers: dict[str, str] 
 
 def _denied(request: Request, error: Exception) -> Response:
     assert isinstance(error, Denied)
-    if error.status != 401 or request.url.path.startswith("/api/"):
+    if error.status != 401 or request.url.path.startswith("/api/") or "authorization" in request.headers:
         return answer(request, error.status, str(error), {"WWW-Authenticate": "Bearer"} if error.status == 401 else None)
-    to = "/login" if request.url.path == "/" else f"/login?next={quote(request.url.path)}"
+    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    to = "/login" if back == "/" or request.method != "GET" else f"/login?next={quote(back)}"
     if is_part(request):
         return Response(status_code=401, headers={"HX-Redirect": to})
     return RedirectResponse(to, 303)
@@ -111,5 +112,10 @@ def _unreadable(request: Request, error: Exception) -> Response:
 def _broken(request: Request, error: Exception) -> Response:
     number = uuid.uuid4().hex[:8]
     log.error("a page failed", path=request.url.path, number=number, exc_info=error)
-    # It is sent from outside of what adds the headers.
-    return answer(request, 500, f"this went wrong on our side and is in the log as {number}; nothing was lost, try again", HEADERS)
+    more = headers_of(tls=is_tls(request.app.state.parts.config.web))  # Starlette answers this outside of all middleware
+    return answer(
+        request,
+        500,
+        f"this went wrong on our side and is in the log as {number}; nothing was lost, try again",
+        more | {"cache-control": "no-store"},
+    )

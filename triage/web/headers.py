@@ -32,12 +32,17 @@ HEADERS = {
 }
 
 
+def headers_of(*, tls: bool) -> dict[str, str]:
+    """What every answer carries; over TLS the promise to stay there too."""
+    return HEADERS | ({"strict-transport-security": "max-age=31536000"} if tls else {})
+
+
 class Headers:
-    """Adds `HEADERS` to every answer; over TLS the promise to stay there too; and no cache keeps what is not a file of ours."""
+    """Adds `headers_of` to every answer; and no cache keeps what is not a file of ours."""
 
     def __init__(self, app: ASGIApp, *, tls: bool) -> None:
         self._app = app
-        self._more = {"strict-transport-security": "max-age=31536000"} if tls else {}
+        self._headers = headers_of(tls=tls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, with the headers."""
@@ -49,9 +54,10 @@ class Headers:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in (HEADERS | self._more).items():
+                for name, value in self._headers.items():
                     headers[name] = value
-                headers.setdefault("cache-control", "public, max-age=31536000, immutable" if asset else "no-store")
+                kept = asset and message["status"] in (200, 206, 304)
+                headers.setdefault("cache-control", "public, max-age=31536000, immutable" if kept else "no-store")
             await send(message)
 
         await self._app(scope, receive, with_headers)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from ipaddress import ip_address, ip_network
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -37,21 +38,22 @@ def log_in(
     """A session, where name and password fit together and nobody guessed too often before. The answer never tells which was wrong."""
     _from_here(request)
     name, now = name.strip().lower(), app.clock.now()
-    subjects = (f"account {name[:100]}", f"address {address(request)}")
+    subjects = (f"account {name[:100]}", f"address {network(request)}")
     wait = app.store.sessions.wait(subjects, now)
     found = app.store.people.by_name(name) if not wait else None
     fits = not wait and passwords.matches(password, found[1] if found else "")
     if found is None or not fits or found[0].disabled_at is not None:
-        if not wait:
-            app.store.sessions.refused(subjects, now)
-        why = f"too many tries; wait {wait:.0f} s" if wait else "name and password don't fit together"
+        why = f"too many tries; wait {math.ceil(wait)} s" if wait else "name and password don't fit together"
         return render(request, "login.html", 429 if wait else 401, next=_inside(next), name=name, refused=why, first=False)
-    return _begin(request, app, found[0], _inside(next))
+    app.store.sessions.fitted(*subjects)
+    return begin(request, app, found[0], _inside(next), password=found[1])
 
 
 @routes.post("/logout", Role.VIEWER)
 def log_out(request: Request, app: Parts, who: Who) -> Response:
     """End this session."""
+    if not request.state.by_cookie:
+        raise UserError("a token has no session to end; end the token itself on your page")
     app.store.sessions.end(request.state.session, app.clock.now(), who.name)
     response = RedirectResponse("/login", 303)
     response.delete_cookie(cookie_name(app.config.web), path="/", secure=is_tls(app.config.web), httponly=True, samesite="lax")
@@ -83,14 +85,14 @@ def come(
     try:
         if found is None:
             raise UserError("this invitation was used or is too old; ask an admin for a new one (triage people invite)")
-        person = app.store.people.come(token, name, shown.strip(), passwords.hashed(password, name, shown, found[1]), now)
+        person = app.store.people.come(token, name, shown.strip()[:80], passwords.hashed(password, name, shown, found[1]), now)
     except UserError as error:
         if found is None:
             raise
         known = bool(found[1])
         name = found[1] or name
         return render(request, "welcome.html", 409, token=token, refused=str(error), role=found[0], name=name, shown=shown, known=known)
-    return _begin(request, app, person, "/")
+    return begin(request, app, person, "/")
 
 
 def address(request: Request) -> str:
@@ -98,10 +100,21 @@ def address(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def _begin(request: Request, app: App, person: Person, to: str) -> Response:
-    token = app.store.sessions.start(person, app.clock.now(), address=address(request), agent=request.headers.get("user-agent", ""))
-    response = RedirectResponse(to, 303)
+def network(request: Request) -> str:
+    """What tries are counted by: the address, or of version 6 its /64, which one customer has for themselves."""
+    try:
+        found = ip_address(address(request))
+    except ValueError:
+        return address(request)
+    return str(found) if found.version == 4 else str(ip_network((found, 64), strict=False))
+
+
+def begin(request: Request, app: App, person: Person, to: str, *, password: str | None = None) -> Response:
+    """Log the person in, with a new session in place of the one that the browser may have, and go to `to`."""
     web = app.config.web
+    agent, before = request.headers.get("user-agent", ""), request.cookies.get(cookie_name(web), "")
+    token = app.store.sessions.start(person, app.clock.now(), address=address(request), agent=agent, password=password, before=before)
+    response = RedirectResponse(to, 303)
     response.set_cookie(cookie_name(web), token, max_age=int(web.longest), path="/", secure=is_tls(web), httponly=True, samesite="lax")
     return response
 
@@ -112,7 +125,6 @@ def _from_here(request: Request) -> None:
 
 
 def _inside(to: str) -> str:
-    """Where to go after the log-in: a path of ours, never another site."""
-    parts = urlsplit(to)
-    fine = to.startswith("/") and not to.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc and to.isprintable()
-    return to if fine and "\\" not in to else "/"
+    """Where to go after the log-in: a path of ours, never another site, and not the log-in again."""
+    fine = to.startswith("/") and not to.startswith(("//", "/login")) and "\\" not in to and to.isprintable()
+    return to if fine else "/"
