@@ -1,4 +1,4 @@
-"""What is done every now and then: tickets read back, the audit for duplicates, a large store counted."""
+"""What is done every now and then: tickets read back, the audit for duplicates, sleepers woken, a large store counted."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ def many_answers(parts: Parts) -> int:
         if parts.platform(name).manifest.replies:
             parts.store.accounts.many_answers(name, parts.clock.now())
     return 0
+
+
+def wake(parts: Parts) -> int:
+    """Put back into the queue what slept until now."""
+    return len(parts.store.items.wake_due(parts.clock.now()))
 
 
 def count(parts: Parts) -> int:

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from triage.errors import RemoteError, StoreError, UserError
+from triage.errors import Missing, RemoteError, StoreError, UserError
 from triage.web.access import Denied
 from triage.web.render import is_part, render
 
@@ -51,7 +51,8 @@ def _denied(request: Request, error: Exception) -> Response:
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    return answer(request, 503 if isinstance(error, StoreError) else 409, str(error))
+    status = 503 if isinstance(error, StoreError) else 404 if isinstance(error, Missing) else 409
+    return answer(request, status, str(error))
 
 
 def _remote(request: Request, error: Exception) -> Response:
