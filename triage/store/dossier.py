@@ -46,7 +46,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An earlier post by the item's author."""
+    """Another post by the item's author."""
 
     id: int
     at: datetime
@@ -192,7 +192,7 @@ def _answer(action: Row, to: str) -> Post:
 
 
 def _history(connection: Connection, row: Row) -> tuple[int, datetime | None, list[Earlier]]:
-    """How many posts by this author we have (counted up to a limit), since when, and the last ones before this."""
+    """How many posts by this author we have (counted up to a limit), since when, and the newest others."""
     by_author = mentions.c.author == row["author"]
     some = sa.select(mentions.c.id).where(by_author).limit(COUNTED + 1).subquery()
     count = connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
@@ -209,7 +209,7 @@ def _history(connection: Connection, row: Row) -> tuple[int, datetime | None, li
             problems.c.ticket,
         )
         .select_from(mentions.outerjoin(verdicts, verdicts.c.id == last).outerjoin(problems, problems.c.id == mentions.c.problem_id))
-        .where(by_author, mentions.c.id < row["id"])
+        .where(by_author, mentions.c.id != row["id"])
         .order_by(mentions.c.id.desc())
         .limit(EARLIER)
     )

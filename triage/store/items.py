@@ -19,7 +19,7 @@ from triage.store.board import LIVE
 from triage.store.database import Database, insert
 from triage.store.dossier import Dossier, dossier
 from triage.store.moves import add_audit, cancel, close_task, withdraw_ticket
-from triage.store.schema import actions, audit, items, mentions, notes, people, problems
+from triage.store.schema import actions, audit, items, mentions, notes, people, problems, verdicts
 from triage.store.seen import NOTHING_DONE, Seen, hold
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -351,10 +351,13 @@ class Items:
             self._cover(connection, mention_id, deed, by, now)
 
     def took_back_label(self, mention_id: int, deed: Deed, judged_at: datetime, by: str, now: datetime) -> None:
-        """A label is what it was: open the tasks that the taken back one had ended (at `judged_at`)."""
+        """A label is what it was: open the tasks that were open before, which it (at `judged_at`) or its taking back has ended."""
         with self._database.write() as connection:
             hold(connection, mention_id)
+            newest = sa.select(sa.func.max(verdicts.c.id)).where(verdicts.c.mention_id == mention_id).scalar_subquery()
+            again_at = connection.execute(sa.select(verdicts.c.at).where(verdicts.c.id == newest)).scalar_one()
             _reopen(connection, mention_id, judged_at, State.CANCELLED, "triage")
+            _reopen(connection, mention_id, again_at, State.CANCELLED, "triage", before=judged_at)
             self._cover(connection, mention_id, deed, by, now)
 
     def _cover(self, connection: Connection, mention_id: int, deed: Deed, by: str, now: datetime) -> None:
@@ -410,14 +413,17 @@ def _wake(connection: Connection, ids: Sequence[int]) -> list[int]:
     return sorted(connection.execute(awake).scalars())
 
 
-def _reopen(connection: Connection, mention_id: int, closed_at: datetime, state: State, closed_by: str) -> int:
-    """Open the tasks of an item again that ended at this very moment by this hand; how many."""
+def _reopen(
+    connection: Connection, mention_id: int, closed_at: datetime, state: State, closed_by: str, *, before: datetime | None = None
+) -> int:
+    """Open the tasks of an item again that ended at this very moment by this hand, and were made `before`; how many."""
     ended = sa.update(actions).where(
         actions.c.mention_id == mention_id,
         actions.c.kind == str(ActionKind.TASK),
         actions.c.state == str(state),
         actions.c.closed_at == closed_at,
         actions.c.closed_by == closed_by,
+        actions.c.created_at < (before or closed_at),
     )
     return connection.execute(ended.values(state=str(State.PLANNED), closed_at=None, closed_by="", error="")).rowcount
 

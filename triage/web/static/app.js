@@ -51,6 +51,24 @@ function forget(ids) {
   else ahead.clear();
 }
 
+// What was typed and not sent stays when its item is shown anew, or left and opened again. Drafts of answers are the server's.
+const unsent = new Map(); // id -> [[form's address, field's name, text]]
+let owed = null;
+const fields = (within) => within.querySelectorAll("form textarea[name]:not([data-kept]), form input[type=text][name]:not([data-kept]), form input:not([type])[name]");
+
+function keepUnsent() {
+  const typed = [...fields(item())].filter((field) => field.value !== field.defaultValue);
+  if (typed.length) unsent.set(shown(), typed.map((field) => [field.form.getAttribute("action"), field.name, field.value]));
+  else unsent.delete(shown());
+}
+
+function giveBackUnsent(id) {
+  for (const [address, name, text] of unsent.get(id) ?? []) {
+    const field = [...fields(item())].find((one) => one.form.getAttribute("action") === address && one.name === name);
+    if (field && !field.value) field.value = text;
+  }
+}
+
 async function show(id, { fresh = false, push = true } = {}) {
   asking?.abort();
   const mine = (asking = new AbortController());
@@ -63,6 +81,12 @@ async function show(id, { fresh = false, push = true } = {}) {
     return false;
   }
   if (mine.signal.aborted) return false;
+  if (id === shown() && item().contains(document.activeElement) && typing(document.activeElement)) {
+    owed = id; // whoever types is not disturbed: it is shown anew once they leave the form
+    return true;
+  }
+  owed = null;
+  keepUnsent();
   htmx.swap("#item", html, { swapStyle: "innerHTML" });
   arrived();
   if (push) history.replaceState({ htmx: true }, "", `/mentions/${id}${location.search}`);
@@ -76,6 +100,7 @@ function arrived() {
   const id = article.dataset.id;
   item().dataset.id = id;
   mark(id);
+  giveBackUnsent(id);
   document.body.dispatchEvent(new CustomEvent("shown", { detail: { id } }));
   idle(() => lookAhead(id));
 }
@@ -143,6 +168,7 @@ async function written(to, source) {
     return undefined;
   }
   forget([id]);
+  source?.closest("form")?.reset();
   if (backTo === id || source?.closest("form")?.action.endsWith("/undo")) lastDeed = null;
   else lastDeed = { id, at: Date.now() };
   const next = source && after.get(source);
@@ -165,24 +191,31 @@ document.body.addEventListener("refused", (event) => refuse(event.detail.value))
 document.body.addEventListener("done", (event) => written(event.detail.to, event.target));
 document.body.addEventListener("changed", (event) => forget(event.detail?.mentions));
 document.body.addEventListener("htmx:beforeRequest", (event) => {
-  const form = event.target.closest?.("form[data-next]");
-  if (!form) return;
-  const row = chosen();
-  after.set(event.target, row?.nextElementSibling ?? row?.previousElementSibling ?? null);
-});
-document.body.addEventListener("htmx:afterRequest", (event) => {
   const { xhr, elt } = event.detail;
-  if (elt.isConnected || !xhr) return; // else its own events have told
-  const told = JSON.parse(xhr.getResponseHeader("HX-Trigger") || "{}");
-  if (told.refused) refuse(told.refused);
-  if (told.said) say(told.said);
-  if (told.done) written(told.done.to, elt);
+  // An element that left the page before its answer came can't tell what the answer says: its events reach nobody.
+  xhr.addEventListener("readystatechange", () => {
+    if (xhr.readyState !== XMLHttpRequest.DONE || elt.isConnected) return;
+    const told = JSON.parse(xhr.getResponseHeader("HX-Trigger") || "{}");
+    if (told.refused) refuse(told.refused);
+    if (told.said) say(told.said);
+    if (told.done) written(told.done.to, elt);
+  });
+  if (!elt.closest("form[data-next]")) return;
+  const row = chosen();
+  after.set(elt, row?.nextElementSibling ?? row?.previousElementSibling ?? null);
 });
 document.body.addEventListener("htmx:sendError", () => refuse("the server does not answer; nothing is lost, try again in a moment"));
 document.body.addEventListener("htmx:afterSwap", (event) => {
   if (event.target.id !== "item") return;
   arrived();
   if (event.detail?.requestConfig) one("#item-head")?.focus({ preventScroll: true }); // by a click or Enter on its row
+});
+document.body.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.target.id === "item") keepUnsent();
+});
+document.body.addEventListener("focusout", (event) => {
+  const form = event.target.closest?.("#item form");
+  if (owed && form && event.relatedTarget && !form.contains(event.relatedTarget)) show(owed, { fresh: true, push: false });
 });
 document.body.addEventListener("toggle", (event) => {
   const panel = event.target;
@@ -218,6 +251,7 @@ function leave(event) {
   const target = document.activeElement;
   const panel = target?.closest("#item details.panel[open]");
   if (typing(target)) target.blur();
+  if (owed) show(owed, { fresh: true, push: false });
   if (panel) {
     panel.open = false;
     one("summary", panel).focus();
