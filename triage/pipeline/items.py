@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable
 
 from triage.errors import UserError
-from triage.mention import HUMAN, Label, State
+from triage.mention import HUMAN, ActionKind, Label, State
 from triage.pipeline import judge
 from triage.pipeline.parts import Parts
 from triage.rules import accepted
+from triage.store.dossier import Dossier
 from triage.store.items import Deed
 from triage.store.seen import Seen
 
@@ -33,20 +34,23 @@ def label(parts: Parts, mention_id: int, name: str, by: str, *, seen: Seen | Non
 
 def ticket(parts: Parts, mention_id: int, by: str, *, seen: Seen | None = None) -> list[int]:
     """File the item as a bug, whatever the rules say of it."""
-    _, _, last = parts.store.desk.take(mention_id)
-    ids = judge.file(parts, mention_id, by, seen=seen)
-    was = f"was {last.label}; " if last else ""
+    item = parts.store.items.look(mention_id)
+    judge.file(parts, mention_id, by, seen=seen)
+    ids = _planned_since(parts, item)
+    was = f"was {item.verdict.label}; " if item.verdict else ""
     parts.store.items.tell(mention_id, by, FILED, parts.clock.now(), detail=f"{was}{_actions(ids)}")
     return ids
 
 
 def accept(parts: Parts, mention_id: int, by: str, *, seen: Seen | None = None) -> list[int]:
     """Carry out what a rule suggested for the item."""
-    open_tasks = [row for row in parts.store.items.look(mention_id).actions if row["via"] == HUMAN and row["state"] == State.PLANNED]
+    item = parts.store.items.look(mention_id)
+    open_tasks = [row for row in item.actions if row["via"] == HUMAN and row["state"] == State.PLANNED]
     suggesting = next((row["id"] for row in open_tasks if accepted(row["payload"])), None)
     if suggesting is None:
         raise UserError("no rule suggests anything here (any more); label it, file it, answer it or close it")
-    ids = judge.accept(parts, suggesting, by, seen=seen)
+    judge.accept(parts, suggesting, by, seen=seen)
+    ids = _planned_since(parts, item)
     parts.store.items.tell(mention_id, by, ACCEPTED, parts.clock.now(), detail=_actions(ids), action_id=suggesting)
     return ids
 
@@ -115,6 +119,14 @@ def _filing_back(parts: Parts, mention_id: int, deed: Deed, by: str) -> str:
 
 def _confirmation_back(_parts: Parts, _mention_id: int, deed: Deed, _by: str) -> str:
     raise UserError(f"you only confirmed that it is a {deed.detail.replace('_', ' ')}; set another label if it is none")
+
+
+def _planned_since(parts: Parts, before: Dossier) -> list[int]:
+    """What is to be sent that was not before: also what had been cancelled, and is planned again."""
+    was = {row["id"]: row["state"] for row in before.actions}
+    now = parts.store.items.look(before.id).actions
+    outward = [row for row in now if row["via"] != HUMAN and row["kind"] != ActionKind.ARCHIVE and row["state"] != State.CANCELLED]
+    return [row["id"] for row in outward if was.get(row["id"], State.CANCELLED) in (State.CANCELLED, State.OBSERVED)]
 
 
 def _still_mine(holds: bool, what: str) -> None:

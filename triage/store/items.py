@@ -423,7 +423,7 @@ def _reopen(
         actions.c.state == str(state),
         actions.c.closed_at == closed_at,
         actions.c.closed_by == closed_by,
-        actions.c.created_at < (before or closed_at),
+        *(() if before is None else (actions.c.created_at < before,)),
     )
     return connection.execute(ended.values(state=str(State.PLANNED), closed_at=None, closed_by="", error="")).rowcount
 

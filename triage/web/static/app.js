@@ -46,7 +46,10 @@ function keep(id, html) {
   if (ahead.size > KEPT) ahead.delete(ahead.keys().next().value);
 }
 
+let forgotten = 0; // what was asked for before this changed is not kept
+
 function forget(ids) {
+  forgotten += 1;
   if (ids) ids.forEach((id) => ahead.delete(String(id)));
   else ahead.clear();
 }
@@ -120,7 +123,9 @@ async function lookAhead(id) {
     const known = row && ahead.get(row.dataset.id);
     if (!row || (known && Date.now() - known.at < AHEAD / 2)) continue;
     try {
-      keep(row.dataset.id, await fetchItem(row.dataset.id));
+      const before = forgotten;
+      const html = await fetchItem(row.dataset.id);
+      if (before === forgotten) keep(row.dataset.id, html);
     } catch {
       return; // it is asked for again when it is wanted
     }
@@ -156,7 +161,7 @@ async function freshRows() {
 
 // After a write.
 
-const after = new WeakMap(); // the request's element -> the row to go on to
+const after = new WeakMap(); // the request's element -> the id of the item to go on to
 
 async function written(to, source) {
   const id = /^\/mentions\/(\d+)$/.exec(to)?.[1];
@@ -171,16 +176,16 @@ async function written(to, source) {
   source?.closest("form")?.reset();
   if (backTo === id || source?.closest("form")?.action.endsWith("/undo")) lastDeed = null;
   else lastDeed = { id, at: Date.now() };
-  const next = source && after.get(source);
+  const next = source && one(`#row-${CSS.escape(after.get(source) ?? "")}`);
   if (backTo === id) {
     backTo = null;
     await show(id, { fresh: true });
     one("#item-head")?.focus({ preventScroll: true });
-  } else if (next?.isConnected && shown() === id) choose(next);
+  } else if (next && shown() === id) choose(next);
   else if (shown() === id) {
     const within = item().contains(document.activeElement);
     await show(id, { fresh: true, push: false });
-    if (within) one("#item-head")?.focus({ preventScroll: true });
+    if (within && !owed) one("#item-head")?.focus({ preventScroll: true });
   }
   await freshRows();
   return undefined;
@@ -202,7 +207,7 @@ document.body.addEventListener("htmx:beforeRequest", (event) => {
   });
   if (!elt.closest("form[data-next]")) return;
   const row = chosen();
-  after.set(elt, row?.nextElementSibling ?? row?.previousElementSibling ?? null);
+  after.set(elt, (row?.nextElementSibling ?? row?.previousElementSibling)?.dataset.id);
 });
 document.body.addEventListener("htmx:sendError", () => refuse("the server does not answer; nothing is lost, try again in a moment"));
 document.body.addEventListener("htmx:afterSwap", (event) => {
@@ -217,10 +222,6 @@ document.body.addEventListener("focusout", (event) => {
   const form = event.target.closest?.("#item form");
   if (owed && form && event.relatedTarget && !form.contains(event.relatedTarget)) show(owed, { fresh: true, push: false });
 });
-document.body.addEventListener("toggle", (event) => {
-  const panel = event.target;
-  if (panel.matches?.("#item details.panel") && panel.open) one("form button:not([type=hidden]), form input:not([type=hidden]), form select", panel)?.focus();
-}, true);
 
 // Keys.
 
@@ -234,7 +235,11 @@ function press(key) {
     found.closest("details")?.setAttribute("open", "");
     found.focus();
     found.scrollIntoView({ block: "nearest" });
-  } else found.click();
+  } else {
+    found.click();
+    const panel = found.closest("summary")?.parentElement;
+    if (panel?.open) one("form button, form select, form input:not([type=hidden])", panel)?.focus();
+  }
   return true;
 }
 
