@@ -34,7 +34,7 @@ NO_CHROMIUM = "no Chromium is on this machine; on Debian: apt install chromium"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say plainly that the browser's tests were left out; it is told here because a subfolder's conftest is unknown to xdist's controller."""
+    """Say plainly that the browser's tests were left out; here, since xdist's controller knows no subfolder's conftest."""
     left_out = [report for report in terminalreporter.getreports("skipped") if NO_CHROMIUM in str(report.longrepr)]
     if left_out:
         terminalreporter.write_line(f"{len(left_out)} tests in a real browser were left out: {NO_CHROMIUM}", yellow=True)
