@@ -165,7 +165,15 @@ class Items:
         """The newest problems with a ticket that is not resolved, and the post that each ticket was made of: something to pick from."""
         with self._database.read() as connection:
             own = connection.scalar(sa.select(mentions.c.problem_id).where(mentions.c.id == mention_id))
-            found = connection.execute(_tickets().limit(limit * 8)).mappings().all()
+            newest = _newest_tickets(limit * 8)
+            columns = (problems.c.ticket_id, problems.c.ticket, mentions.c.author, sa.func.substr(mentions.c.text, 1, 200).label("text"))
+            wanted = (
+                sa.select(newest.c.mention_id, newest.c.problem_id, *columns)
+                .join(problems, problems.c.id == newest.c.problem_id)
+                .join(mentions, mentions.c.id == newest.c.mention_id)
+                .order_by(newest.c.first_intent_at.desc())
+            )
+            found = connection.execute(wanted).mappings().all()
         picked = [
             {"mention": row["mention_id"], "ticket": ticket.key, "status": ticket.status, "author": row["author"], "text": row["text"]}
             for row in found
@@ -182,9 +190,11 @@ class Items:
                 if found is None:
                     raise UserError(f"there is no mention {name}")
                 return int(found)
-            for row in connection.execute(_tickets().limit(NEWEST_TICKETS)).mappings():
-                if (row["ticket"] or {}).get("key", "").upper() == name.upper():
-                    return int(row["mention_id"])
+            newest = _newest_tickets(NEWEST_TICKETS)
+            this = sa.and_(newest.c.state == str(State.DONE), sa.func.upper(newest.c.remote_key) == name.upper())
+            mention_id = connection.scalar(sa.select(newest.c.mention_id).where(this).limit(1))
+        if mention_id is not None:
+            return int(mention_id)
         raise UserError(
             f"none of the newest {NEWEST_TICKETS:,} tickets has the key {name[:60]!r}; give the number of a mention of that problem"
         )
@@ -428,23 +438,11 @@ def _reopen(
     return connection.execute(ended.values(state=str(State.PLANNED), closed_at=None, closed_by="", error="")).rowcount
 
 
-def _tickets() -> sa.Select[Any]:
-    """Tickets that stand, the newest first, each with its problem and the post that it was made of."""
-    return (
-        sa.select(
-            actions.c.mention_id,
-            actions.c.problem_id,
-            problems.c.ticket_id,
-            problems.c.ticket,
-            mentions.c.author,
-            sa.func.substr(mentions.c.text, 1, 200).label("text"),
-        )
-        .join(problems, problems.c.id == actions.c.problem_id)
-        .join(mentions, mentions.c.id == actions.c.mention_id)
-        .where(actions.c.kind == sa.literal_column(f"'{ActionKind.TICKET}'"), actions.c.first_intent_at.is_not(None))
-        .where(problems.c.ticket_id.is_not(None))
-        .order_by(actions.c.first_intent_at.desc())
-    )
+def _newest_tickets(limit: int) -> sa.Subquery:
+    """The tickets that were sent last, by their index; what is joined to them comes after the limit."""
+    sent = sa.and_(actions.c.kind == sa.literal_column(f"'{ActionKind.TICKET}'"), actions.c.first_intent_at.is_not(None))
+    newest = sa.select(actions.c.mention_id, actions.c.problem_id, actions.c.remote_key, actions.c.state, actions.c.first_intent_at)
+    return newest.where(sent).order_by(actions.c.first_intent_at.desc()).limit(limit).subquery()
 
 
 def _nothing_open(found: Sequence[RowMapping]) -> str:
