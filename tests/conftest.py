@@ -26,8 +26,18 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-TIERS = ("faults", "acceptance", "integration", "contract", "unit")
+TIERS = ("faults", "acceptance", "browser", "integration", "web", "contract", "unit")
 """The folders of tests, the slowest first: a process that gets a slow file last keeps the whole run waiting."""
+
+
+NO_CHROMIUM = "no Chromium is on this machine; on Debian: apt install chromium"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say plainly that the browser's tests were left out; here, since xdist's controller knows no subfolder's conftest."""
+    left_out = [report for report in terminalreporter.getreports("skipped") if NO_CHROMIUM in str(report.longrepr)]
+    if left_out:
+        terminalreporter.write_line(f"{len(left_out)} tests in a real browser were left out: {NO_CHROMIUM}", yellow=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 TriageError
 ├── UserError              show it to the person: it ends with the next step
+│   ├── Missing            there is no such thing
 │   ├── ConfigError        a file, a key or a secret is wrong; names file and line
 │   ├── StoreError         the database is locked, full, newer than the program, or in use
 │   └── ModelError         the model is missing, tampered with, or does not match its card
@@ -25,6 +26,10 @@ class TriageError(Exception):
 
 class UserError(TriageError):
     """A person can mend this; the message ends with the next step. The CLI prints it without a traceback."""
+
+
+class Missing(UserError):
+    """There is no such thing."""
 
 
 class ConfigError(UserError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,8 @@ from sqlalchemy import event
 
 from tests.bench.fill import fill, link_of
 from tests.service import Service, service
-from triage.errors import NotAccepted, OutcomeUnknown
+from triage.errors import NotAccepted, OutcomeUnknown, UserError
+from triage.pipeline import items as verbs
 from triage.pipeline import judge, people, trust, upkeep
 from triage.store import Store, totals
 from triage.store.insights import Period
@@ -161,6 +162,8 @@ def do_everything(made: Service, recorder: Recorder) -> None:
         )
         quarantined = store.views.quarantined()
         store.desk.dismiss(quarantined[0]["id"], "robin", made.clock.now())
+    with recorder.during("an item"):
+        at_an_item(made, mention, store.desk.mention_id(bug.uri))
     acme.post("dana@x.example", "another thing is broken")
     acme.post("elif@x.example", "another thing is broken, too")
     passes("suggestions of a rule that earns")
@@ -211,6 +214,29 @@ def look_back(made: Service, recorder: Recorder) -> None:
         made.store.accounts.resume("tickets", "robin", made.clock.now())
     with recorder.during("insights"):
         made.store.insights.report(Period(today - timedelta(days=6), today), made.clock.now())
+
+
+def at_an_item(made: Service, mention: int, other: int) -> None:
+    """What a person does at an item's page."""
+    items, now = made.store.items, made.clock.now()
+    seen = items.look(mention).seen
+    items.assign(mention, None, "robin", now, seen=seen)
+    items.snooze(mention, None, "robin", now, seen=seen)
+    items.note(mention, "how is that?", "robin", now)
+    verbs.undo(made, mention, "robin")
+    items.snooze(mention, now + timedelta(seconds=5), "robin", now)
+    made.clock.move(seconds=6)
+    assert items.wake_due(made.clock.now()) == [mention]
+    items.newest_problems(mention)
+    items.named("quay-1")
+    with suppress(UserError):
+        verbs.same(made, mention, str(other), "robin")
+    with suppress(UserError):
+        verbs.same(made, other, str(COUNT // 3), "robin")
+    verbs.ticket(made, other, "robin")
+    verbs.undo(made, other, "robin")
+    with suppress(UserError):
+        items.close(other, "robin", made.clock.now())
 
 
 def audit(made: Service, label: str) -> None:

@@ -20,6 +20,7 @@ from triage.rules import Decision, Facts, accepted, comment_key, route, ticket_k
 from triage.signals import FEATURE_REQUEST, beside, signals
 from triage.store.board import Claimed, Judged
 from triage.store.samples import Answer
+from triage.store.seen import Seen
 from triage.text import classifier_input
 
 log = structlog.get_logger()
@@ -139,22 +140,22 @@ def _look_up(parts: Parts, one: Claimed) -> tuple[str | None, str]:
         return None, str(error)
 
 
-def relabel(parts: Parts, mention_id: int, label: str, by: str, *, sample: int | None = None) -> list[int]:
+def relabel(parts: Parts, mention_id: int, label: str, by: str, *, sample: int | None = None, seen: Seen | None = None) -> list[int]:
     """A person says what a mention is: training data, and ticket and tasks follow. Returns the ids of actions to deliver.
 
-    `sample` is the blind audit's that this answers, in the same transaction.
+    `sample` is the blind audit's that this answers, in the same transaction; `seen` is what the person saw of the mention.
     """
     claimed, thread, last = parts.store.desk.take(mention_id)
     chosen = Label(label)
     verdict = _by_person(claimed, chosen, by, last)
     judged = Judged(claimed, verdict, thread or claimed.mention.uri, "labelled by a person", partial(decide, parts, claimed, verdict))
-    ready = parts.store.inbox.record_by_person(judged, parts.clock.now(), answer=Answer(sample, chosen, by) if sample else None)
+    ready = parts.store.inbox.record_by_person(judged, parts.clock.now(), answer=Answer(sample, chosen, by) if sample else None, seen=seen)
     if last is None or last.label != chosen:
         ready += parts.store.desk.relabelled(mention_id, str(last.label) if last else "unlabelled", label, by, parts.clock.now())
     return ready
 
 
-def file(parts: Parts, mention_id: int, by: str) -> list[int]:
+def file(parts: Parts, mention_id: int, by: str, *, seen: Seen | None = None) -> list[int]:
     """A person files a post as a bug, whatever the rules say of it. Returns the ids of actions to deliver.
 
     The ticket of a private post holds nothing but our number of the mention.
@@ -179,7 +180,7 @@ def file(parts: Parts, mention_id: int, by: str) -> list[int]:
         return replace(asked, plans=(*asked.plans, plan))
 
     judged = Judged(claimed, verdict, thread or claimed.mention.uri, "filed by a person", decision)
-    return parts.store.inbox.record_by_person(judged, parts.clock.now())
+    return parts.store.inbox.record_by_person(judged, parts.clock.now(), seen=seen)
 
 
 def _by_person(claimed: Claimed, label: Label, by: str, last: Verdict | None) -> Verdict:
@@ -194,7 +195,7 @@ def _signals(claimed: Claimed, label: Label, found: frozenset[str]) -> frozenset
     return beside(label, found | wished)
 
 
-def accept(parts: Parts, task_id: int, by: str) -> list[int]:
+def accept(parts: Parts, task_id: int, by: str, *, seen: Seen | None = None) -> list[int]:
     """Carry out what a rule suggested: the label is confirmed by a person, the task is done. Returns the ids of actions to deliver."""
     if parts.config.mode == "observe":
         raise UserError("the service only observes; nothing is sent. Set `mode: act` in the config, then accept again")
@@ -213,7 +214,7 @@ def accept(parts: Parts, task_id: int, by: str) -> list[int]:
         return Decision(rule=task["rule"], reason=f"{by} accepted what the rule suggested", plans=fit, matched=())
 
     judged = Judged(claimed, verdict, thread or claimed.mention.uri, "as before", decision)
-    return parts.store.inbox.record_by_person(judged, parts.clock.now(), closing=(task_id, by))
+    return parts.store.inbox.record_by_person(judged, parts.clock.now(), closing=(task_id, by), seen=seen)
 
 
 def _as_comment(parts: Parts, claimed: Claimed, plan: Plan, problem: Problem) -> Plan:

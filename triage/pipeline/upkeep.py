@@ -1,4 +1,4 @@
-"""What is done every now and then: tickets read back, the audit for duplicates, a large store counted, old log-ins forgotten."""
+"""What is done every now and then: tickets read back, the audit for duplicates, sleepers woken, a store counted, log-ins forgotten."""
 
 from __future__ import annotations
 
@@ -83,6 +83,11 @@ def expire(parts: Parts) -> int:
         return 0
     turn, _ = parts.store.accounts.turn("retention", now, EXPIRE_EVERY)
     return parts.store.privacy.expire({str(label): now - timedelta(seconds=age) for label, age in kept.items()}, now) if turn else 0
+
+
+def wake(parts: Parts) -> int:
+    """Put back into the queue what slept until now."""
+    return len(parts.store.items.wake_due(parts.clock.now()))
 
 
 def count(parts: Parts) -> int:

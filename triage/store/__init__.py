@@ -20,6 +20,7 @@ from triage.store.desk import Desk
 from triage.store.history import History
 from triage.store.inbox import Inbox
 from triage.store.insights import Insights
+from triage.store.items import Items
 from triage.store.markers import Markers
 from triage.store.models import Models
 from triage.store.outbox import Outbox
@@ -68,6 +69,7 @@ class Store:
         self.tickets = Tickets(self.database)
         self.models = Models(self.database)
         self.desk = Desk(self.database, site=site)
+        self.items = Items(self.database, site=site, observe=observe)
         self.people = People(self.database)
         self.sessions = Sessions(self.database)
         self.privacy = Privacy(self.database, self.place, site=site)

@@ -21,9 +21,11 @@ from triage.store.board import Board, Claimed, Judged
 from triage.store.changes import delete, differs, revise
 from triage.store.coverage import keep_ledger
 from triage.store.database import Database, insert
+from triage.store.items import wake_by_reply
 from triage.store.moves import add_audit, close_task, open_alerts
 from triage.store.samples import Answer, Samples
 from triage.store.schema import Utc, accounts, actions, mentions, revisions, sightings, verdicts
+from triage.store.seen import Seen, hold
 
 REREAD = timedelta(hours=1)
 _CLAIMED = tuple(column for column in mentions.c if column.name not in ("read_at", "deleted_at", "reread_at", "due_at"))
@@ -315,22 +317,34 @@ class Inbox:
             ready = self._write_plans(connection, board, outcomes, now)
             self._samples.draw(connection, outcomes, earned, now)
             batch.change(connection, mentions, [self._judged_row(board, one, now) for one in judged])
+            replies = [one for one in judged if one.claimed.revision == 1 and one.thread != one.claimed.mention.uri]
+            wake_by_reply(connection, [(one.claimed.id, board.problems[one.thread]["id"], _author(one)) for one in replies], now)
         return ready
 
     def record_by_person(
-        self, one: Judged, now: datetime, *, closing: tuple[int, str] | None = None, answer: Answer | None = None
+        self,
+        one: Judged,
+        now: datetime,
+        *,
+        closing: tuple[int, str] | None = None,
+        answer: Answer | None = None,
+        seen: Seen | None = None,
     ) -> list[int]:
         """The same for a person's verdict.
 
         `closing` is a task that it closes, and by whom, `answer` a sample of the blind audit that it answers, in the same transaction.
+        `seen` is what the person saw of the mention: of two who label it at once one wins.
 
-        `UserError` when a worker judges the mention at this moment, when its post is gone, or when the task is closed already.
+        `UserError` when a worker judges the mention at this moment, when its post is gone, when the task is closed already, or when
+        it is no longer as it was seen.
         An edit that nobody has judged yet stays due.
         """
         with self._database.write() as connection:
             if answer is not None:
                 self._samples.lock(connection, now)
             earned = self._samples.earned(connection)
+            if seen is not None:
+                hold(connection, one.claimed.id, seen)
             if not self._held(connection, [one]):
                 raise UserError(f"mention {one.claimed.id} has just changed or was deleted; look at it again: triage show {one.claimed.id}")
             if closing is not None:
@@ -542,6 +556,10 @@ def _due_statements(only: bool) -> dict[str, sa.Select[Any]]:
 def _free(now: Any) -> Any:
     """Not an account that rests, or that somebody tries at this moment."""
     return sa.and_(*(sa.or_(column.is_(None), column <= now) for column in (accounts.c.paused_until, accounts.c.probe_at)))
+
+
+def _author(one: Judged) -> str:
+    return rows.clean(one.claimed.mention.author.handle)
 
 
 def _text(item: Item) -> str:

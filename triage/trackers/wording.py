@@ -144,6 +144,8 @@ def comment(work: Work) -> Callable[[int], list[Block]]:
     }
     if what not in openings:
         raise Refused(f"there is no comment of the kind {what!r}")
+    if work.payload.get("joined"):  # a person said that it is the same problem
+        openings["report"] = "Another report of this problem, from another thread."
     mention = _mention(work)
     note, text = _read(str(work.payload.get("text") or "")), _read(mention.text)
     if mention.visibility.is_private:

@@ -22,6 +22,7 @@ ROOMS = (
     "people",
     "me",
     "privacy",
+    "item",
 )
 
 LARGEST_BODY = 1_048_576

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from triage.errors import RemoteError, StoreError, UserError
+from triage.errors import Missing, RemoteError, StoreError, UserError
 from triage.web.access import Denied, is_tls
 from triage.web.headers import headers_of
 from triage.web.render import is_part, render
@@ -84,7 +84,8 @@ def _denied(request: Request, error: Exception) -> Response:
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    return answer(request, 503 if isinstance(error, StoreError) else 409, str(error))
+    status = 503 if isinstance(error, StoreError) else 404 if isinstance(error, Missing) else 409
+    return answer(request, status, str(error))
 
 
 def _remote(request: Request, error: Exception) -> Response:

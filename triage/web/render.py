@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from triage.web.access import csrf, is_tls
+from triage.web.keys import KEYS
 
 HERE = Path(__file__).parent
 FILES = {"static": HERE / "static", "vendor": HERE / "vendor"}
@@ -37,7 +38,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"ago": ago, "moment": moment, "label": label, "mark": mark, "web": web_link, "percent": percent}
-    made.globals |= {"asset": asset}
+    made.globals |= {"asset": asset, "KEYS": KEYS}
     return made
 
 
@@ -118,7 +119,8 @@ def render(request: Request, template: str, status: int = 200, headers: Mapping[
 
 def is_part(request: Request) -> bool:
     """Whether htmx asks for a part of a page; without script a whole page is wanted."""
-    return request.headers.get("hx-request") == "true" and request.headers.get("hx-boosted") != "true"
+    wanted = {"hx-request": "true", "hx-boosted": "", "hx-history-restore-request": ""}
+    return all(request.headers.get(name, "") == value for name, value in wanted.items())
 
 
 def done(request: Request, said: str, to: str) -> Response:
