@@ -146,8 +146,9 @@ def web(host: str | None, port: int | None) -> None:
         check_port(host, port)
         beat()
         _welcome_first(app, host, port)
+        pages = create(app)
         serving = uvicorn.Config(
-            create(app),
+            pages,
             host=host,
             port=port,
             log_config=None,
@@ -158,8 +159,10 @@ def web(host: str | None, port: int | None) -> None:
             proxy_headers=bool(app.config.web.proxies),
             forwarded_allow_ips=",".join(app.config.web.proxies),
         )
+        server = uvicorn.Server(serving)
+        pages.state.ending = lambda: server.should_exit  # open streams end then; uvicorn would wait for them
         with suppress(KeyboardInterrupt):  # Ctrl-C, which uvicorn raises again once it has shut down
-            uvicorn.Server(serving).run()
+            server.run()
 
 
 def _welcome_first(app: App, host: str, port: int) -> None:
