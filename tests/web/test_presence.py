@@ -140,10 +140,12 @@ def test_too_many_changes_are_everything(made: Service, monkeypatch: pytest.Monk
     assert presence.changes(mark, now)[0].all
     monkeypatch.setattr(room, "MOST_ROWS", 2)
     changed, mark = presence.changes(mark, now)
-    assert changed.all and str(mark) == ""
+    assert changed.all
+    assert str(mark) == ""
     assert presence.changes(mark, now + timedelta(seconds=59))[0] == Changed()
     changed, mark = presence.changes(mark, now + timedelta(seconds=60))
-    assert changed.all and str(mark)
+    assert changed.all
+    assert str(mark)
     assert presence.changes(mark, now + timedelta(seconds=61))[0] == Changed()
 
 
@@ -153,7 +155,8 @@ def test_a_mark_in_words_is_where_it_was(made: Service) -> None:
     mark = presence.mark(now)
     note(made)
     again = Mark.parse(str(mark))
-    assert again is not None and presence.changes(again, now)[0].mentions >= {ids(made)[1]}
+    assert again is not None
+    assert presence.changes(again, now)[0].mentions >= {ids(made)[1]}
 
 
 @pytest.mark.parametrize("words", ["", "1", "1.2.3.4", "1.2.3.4.x", "1.2.3.4.-5", "1.2.3.4.99999999999999999999", "1.2.3.4.٣"])
@@ -188,7 +191,8 @@ def test_a_row_that_is_committed_late_is_not_missed(database: str) -> None:
     assert changed.mentions == {11}
     assert presence.changes(after, NOW + timedelta(seconds=60))[0] == Changed()
     brought_back = Mark.parse(words)
-    assert brought_back is not None and 11 in presence.changes(brought_back, NOW)[0].mentions
+    assert brought_back is not None
+    assert 11 in presence.changes(brought_back, NOW)[0].mentions
     store.close()
 
 
@@ -233,5 +237,6 @@ def test_ids_that_were_never_used_are_given_up(database: str, monkeypatch: pytes
     monkeypatch.setattr(room, "MOST_HOLES", 2)
     burn(3)
     changed, mark = presence.changes(mark, NOW)
-    assert changed.all and mark.again == NOW + room.LATE
+    assert changed.all
+    assert mark.again == NOW + room.LATE
     store.close()

@@ -20,6 +20,7 @@ from triage.store.board import Board, Claimed, Judged
 from triage.store.changes import delete, differs, revise
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, close_task, open_alerts
+from triage.store.returns import hand_back
 from triage.store.samples import Answer, Samples
 from triage.store.schema import accounts, actions, mentions, revisions, sightings, verdicts
 
@@ -296,6 +297,7 @@ class Inbox:
             ready = self._write_plans(connection, board, outcomes, now)
             self._samples.draw(connection, outcomes, earned, now)
             batch.change(connection, mentions, [self._judged_row(board, one, now) for one in judged])
+            hand_back(connection, board, judged, now)
         return ready
 
     def record_by_person(
