@@ -18,11 +18,14 @@ from triage.store.schema import audit, items, mentions
 
 ROUNDS = 200
 
+BOTH = pytest.mark.parametrize("made", ["sqlite", "postgresql"], indirect=True)
+
 
 @pytest.fixture
-def made(store_url: str, tmp_path: Path) -> Iterator[Service]:
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     """A service with a mention."""
-    app = service(tmp_path, store_url)
+    sqlite = getattr(request, "param", "sqlite") == "sqlite"
+    app = service(tmp_path, f"sqlite:///{tmp_path}/triage.db" if sqlite else request.getfixturevalue("database"))
     app.acme.post("mira@x.example", "how do I sync?")
     app.pass_()
     yield app
@@ -63,6 +66,7 @@ def test_the_first_one_has_it_and_the_second_is_told_who(made: Service) -> None:
     assert trail(made, it) == [("ana", "claimed", "")]
 
 
+@BOTH
 def test_it_is_taken_over_by_who_asks_for_it(made: Service) -> None:
     """Of two who take it from Ana the second one would take it from Ben, and is told."""
     (ana, _), (ben, _), (cleo, _), it = person(made, "ana"), person(made, "ben"), person(made, "cleo"), item(made)
@@ -110,6 +114,7 @@ def unseen(app: Service, session: str, now: datetime) -> None:
     app.clock.move(minutes=11)
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("leave", "why"),
     [
@@ -163,6 +168,7 @@ def test_a_name_of_the_command_line_holds_a_claim_for_its_time(made: Service) ->
     assert made.store.claims.of([it], made.clock.now()) == {}
 
 
+@BOTH
 def test_whose_item_it_is_tells_that_they_are_away(made: Service) -> None:
     """What is assigned stays assigned."""
     (_, _), it, now = person(made, "ana"), item(made), made.clock.now()
@@ -175,6 +181,7 @@ def test_whose_item_it_is_tells_that_they_are_away(made: Service) -> None:
     assert (stand.assignee, stand.assignee_called, stand.assignee_away) == ("ana", "Ana", True)
 
 
+@BOTH
 def test_of_two_clicks_one_wins(made: Service) -> None:
     """200 rounds of two people at the same moment."""
     person(made, "ana"), person(made, "ben")

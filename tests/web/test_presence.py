@@ -20,11 +20,14 @@ from triage.store.schema import audit, drafts, mentions, notes, verdicts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
+BOTH = pytest.mark.parametrize("made", ["sqlite", "postgresql"], indirect=True)
+
 
 @pytest.fixture
-def made(store_url: str, tmp_path: Path) -> Iterator[Service]:
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     """A service with three mentions that wait for nothing."""
-    app = service(tmp_path, store_url)
+    sqlite = getattr(request, "param", "sqlite") == "sqlite"
+    app = service(tmp_path, f"sqlite:///{tmp_path}/triage.db" if sqlite else request.getfixturevalue("database"))
     for number in range(3):
         app.acme.post(f"writer{number}@x.example", "how do I sync?")
     app.pass_()
@@ -38,6 +41,7 @@ def ids(app: Service) -> list[int]:
         return list(connection.execute(sa.select(mentions.c.id).order_by(mentions.c.id)).scalars())
 
 
+@BOTH
 def test_others_see_who_looks_and_who_types(made: Service) -> None:
     """For half a minute, and eight seconds."""
     here, there, now = *ids(made)[:2], made.clock.now()
@@ -98,6 +102,7 @@ CHANGES: dict[str, Callable[[Service], object]] = {
 }
 
 
+@BOTH
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_anybody_does_is_a_change_of_that_mention(made: Service, what: str) -> None:
     """It is told once."""
@@ -110,6 +115,7 @@ def test_what_anybody_does_is_a_change_of_that_mention(made: Service, what: str)
     assert presence.changes(after, now)[0] == Changed()
 
 
+@BOTH
 def test_posts_that_come_change_or_go_are_changes(made: Service) -> None:
     """Seen by another process, with a store of its own."""
     other = Store(made.store.database.url.render_as_string(hide_password=False))
@@ -130,6 +136,7 @@ def test_posts_that_come_change_or_go_are_changes(made: Service) -> None:
         other.close()
 
 
+@BOTH
 def test_too_many_changes_are_everything(made: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Named one by one they would help nobody; what came to light late is covered a minute later."""
     presence, now = made.store.presence, made.clock.now()

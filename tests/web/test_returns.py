@@ -14,11 +14,14 @@ from triage.person import Role
 from triage.pipeline import people
 from triage.store.schema import audit, items, mentions
 
+BOTH = pytest.mark.parametrize("made", ["sqlite", "postgresql"], indirect=True)
+
 
 @pytest.fixture
-def made(store_url: str, tmp_path: Path) -> Iterator[Service]:
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     """A service with a question that Ana, who has a log-in, has answered."""
-    app = service(tmp_path, store_url)
+    sqlite = getattr(request, "param", "sqlite") == "sqlite"
+    app = service(tmp_path, f"sqlite:///{tmp_path}/triage.db" if sqlite else request.getfixturevalue("database"))
     app.store.people.come(app.store.people.invite(Role.TRIAGER, "triage", app.clock.now()), "ana", "Ana", "", app.clock.now())
     asked(app)
     yield app
@@ -51,6 +54,7 @@ def reply(app: Service, to: Mention, author: str = "mira@x.example") -> tuple[st
         return assignee, list(connection.execute(came).scalars())
 
 
+@BOTH
 def test_the_authors_next_reply_comes_back_to_who_answered(made: Service) -> None:
     """And the one after that; the trail tells why."""
     post = asked(made)
@@ -81,6 +85,7 @@ def test_who_answers_from_the_command_line_without_a_log_in_gets_nothing(made: S
     assert reply(made, post)[0] is None
 
 
+@BOTH
 def test_who_answered_last_gets_it(made: Service) -> None:
     """Of two colleagues in one thread."""
     made.store.people.come(made.store.people.invite(Role.TRIAGER, "triage", made.clock.now()), "ben", "", "", made.clock.now())

@@ -67,4 +67,4 @@ def hand_back(connection: Connection, board: Board, judged: Sequence[Judged], no
 def _assigned(connection: Connection, mention_id: int, to: str) -> bool:
     statement = insert(connection, items).values(mention_id=mention_id, assignee=to)
     free = statement.on_conflict_do_update(index_elements=["mention_id"], set_={"assignee": to}, where=items.c.assignee.is_(None))
-    return bool(connection.execute(free).rowcount == 1)
+    return connection.execute(free.returning(items.c.mention_id)).first() is not None
