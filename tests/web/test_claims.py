@@ -114,7 +114,6 @@ def unseen(app: Service, session: str, now: datetime) -> None:
     app.clock.move(minutes=11)
 
 
-@BOTH
 @pytest.mark.parametrize(
     ("leave", "why"),
     [

@@ -182,8 +182,8 @@ async def _told(request: Request, hub: Hub, who: Person, since: str) -> AsyncIte
         if mark is None:
             return
         yield _event("hello", {}, str(mark))
-        if since:
-            yield event_of(await asyncio.to_thread(_missed, app, since), mark)
+        if since and (missed := await asyncio.to_thread(_missed, app, since)):
+            yield event_of(missed, mark)
         checked = loop.time()
         while True:
             try:

@@ -50,7 +50,7 @@ async function rows() {
   rowsBusy = true;
   try {
     const search = location.search;
-    const html = await ask((document.getElementById("list")?.dataset.rows || "/rows") + search);
+    const html = await ask(`/rows${search}`);
     const list = document.getElementById("rows");
     if (html === null || !list || search !== location.search) return;
     const content = parsed(html);
@@ -68,7 +68,7 @@ function merge(list, fresh) {
   const focused = list.contains(document.activeElement) ? document.activeElement.closest(".row")?.id : "";
   const current = list.querySelector('.row[aria-current="true"]')?.id;
   const chosen = new Set([...list.querySelectorAll("input:checked")].map((box) => box.closest(".row")?.id));
-  const old = new Map([...list.children].filter((row) => row.id).map((row) => [row.id, row]));
+  const old = new Map([...list.children].filter((row) => row.matches(".row")).map((row) => [row.id, row]));
   let last = null;
   let count = 0;
   for (const row of [...fresh.children]) {
@@ -80,7 +80,7 @@ function merge(list, fresh) {
     if (!kept || (kept.says || bare(kept)) !== says) {
       const box = row.querySelector("input[type=checkbox]");
       if (box && chosen.has(row.id)) box.checked = true;
-      kept ? kept.replaceWith(row) : null;
+      kept?.replaceWith(row);
       kept = row;
     }
     kept.says = says;
@@ -94,7 +94,7 @@ function merge(list, fresh) {
     if (!known.has(kept.dataset.id)) count += 1;
     last = kept;
   }
-  for (const row of old.values()) if (row.matches(".row")) row.remove();
+  for (const row of old.values()) row.remove();
   note();
   if (focused && !list.contains(document.activeElement)) document.getElementById(focused)?.querySelector("a, input")?.focus({ preventScroll: true });
   if (place !== undefined) list.closest("#list").scrollTop = place;
@@ -124,7 +124,8 @@ const shown = () => document.getElementById("item")?.dataset.id || "";
 
 function writing() {
   const fields = document.querySelectorAll("#item textarea, #item input:not([type=hidden], [type=checkbox], [type=radio])");
-  return [...fields].some((field) => field === document.activeElement || field.value !== field.defaultValue);
+  const begun = [...fields].some((field) => field === document.activeElement || field.value !== field.defaultValue);
+  return begun || Boolean(document.querySelector("#item details.panel[open]"));
 }
 
 async function changedItem() {
@@ -221,6 +222,7 @@ function onInput(event) {
 function act(name, data) {
   const mine = data.all || data.mentions?.includes(Number(shown()));
   if (name === "changed") {
+    document.body.dispatchEvent(new CustomEvent("changed", { detail: data })); // app.js forgets what it fetched ahead
     askRows();
     if (mine) {
       changedItem();
@@ -331,7 +333,7 @@ for (const name of ["pointerdown", "pointermove", "keydown", "scroll", "focus"])
   );
 document.addEventListener("input", onInput, true);
 document.addEventListener("visibilitychange", () => beat());
-new MutationObserver(() => shown() !== looked && beat()).observe(document.getElementById("main"), {
+new MutationObserver(() => (shown() !== looked || (shown() && !document.getElementById("presence"))) && beat()).observe(document.getElementById("main"), {
   childList: true,
   subtree: true,
   attributes: true,
