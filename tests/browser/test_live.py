@@ -29,7 +29,8 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
-ROWS = """{% for id, text in rows %}<li class="row" id="row-{{ id }}" data-id="{{ id }}"><a href="/mentions/{{ id }}">{{ text }}</a></li>{% endfor %}"""
+ROWS = """{% for id, text in rows %}<li class="row" id="row-{{ id }}" data-id="{{ id }}">
+<a href="/mentions/{{ id }}">{{ text }}</a></li>{% endfor %}"""
 PAGE = (
     """{% extends "base.html" %}{% block title %}Queue{% endblock %}{% block main %}<section id="list"><ol id="rows">"""
     + ROWS
@@ -177,3 +178,33 @@ def test_what_comes_in_arrives_in_every_one_of_eight_tabs(site: Site) -> None:
         tab.get_by_text("and once more").wait_for()
     assert faults == []
     cleo.close()
+
+
+def test_a_lost_stream_is_told_quietly_and_comes_back(site: Site) -> None:
+    """What happened meanwhile is asked for then."""
+    dana = site.person("dana")
+    page = dana.new_page()
+    dana.route("**/live?*", lambda route: route.abort())
+    page.goto(f"{site.url}/test")
+    page.get_by_text("not live since").wait_for()
+    site.app.acme.post("mira@x.example", "while nobody listened")
+    site.app.pass_()
+    dana.unroute("**/live?*")
+    page.get_by_text("while nobody listened").wait_for()
+    page.get_by_text("not live since").wait_for(state="detached")
+    dana.close()
+
+
+def test_a_browser_without_locks_asks_now_and_then(site: Site) -> None:
+    """Over plain http to another machine there are none."""
+    emil = site.person("emil")
+    page = emil.new_page()
+    page.add_init_script("Object.defineProperty(navigator, 'locks', {value: undefined})")
+    page.clock.install()
+    page.goto(f"{site.url}/test")
+    site.app.acme.post("mira@x.example", "without any stream")
+    site.app.pass_()
+    page.clock.fast_forward(21_000)
+    page.clock.fast_forward(1_000)
+    page.get_by_text("without any stream").wait_for()
+    emil.close()
