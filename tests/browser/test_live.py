@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -24,6 +25,9 @@ from tests.service import Service, service
 from triage.person import Role
 from triage.store.schema import mentions
 from triage.web import access, create, live, render
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -68,9 +72,9 @@ class Site:
 
     app: Service
     url: str
-    browser: sync_api.Browser
+    browser: Browser
 
-    def person(self, name: str) -> sync_api.BrowserContext:
+    def person(self, name: str) -> BrowserContext:
         """Somebody's own browser, logged in."""
         now = self.app.clock.now()
         token = self.app.store.people.invite(Role.TRIAGER, "triage", now)

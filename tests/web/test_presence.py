@@ -16,7 +16,7 @@ from triage.store import Store
 from triage.store import presence as room
 from triage.store.moves import add_audit
 from triage.store.presence import Changed, Looker, Mark
-from triage.store.schema import audit, drafts, mentions, notes, verdicts
+from triage.store.schema import audit, drafts, mentions, notes, presence, verdicts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -74,7 +74,7 @@ def test_old_presence_is_forgotten(made: Service) -> None:
     made.store.presence.beat(here, "ana", False, made.clock.now())
     made.pass_(hours=2)
     with made.store.database.read() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(room.presence)) == 0
+        assert connection.scalar(sa.select(sa.func.count()).select_from(presence)) == 0
 
 
 def note(app: Service) -> None:

@@ -12,7 +12,7 @@ from tests.service import Service, service
 from triage.mention import Mention
 from triage.person import Role
 from triage.pipeline import people
-from triage.store.schema import audit, items, mentions
+from triage.store.schema import actions, audit, items, mentions
 
 BOTH = pytest.mark.parametrize("made", ["sqlite", "postgresql"], indirect=True)
 
@@ -21,7 +21,8 @@ BOTH = pytest.mark.parametrize("made", ["sqlite", "postgresql"], indirect=True)
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     """A service with a question that Ana, who has a log-in, has answered."""
     sqlite = getattr(request, "param", "sqlite") == "sqlite"
-    app = service(tmp_path, f"sqlite:///{tmp_path}/triage.db" if sqlite else request.getfixturevalue("database"))
+    options = ", roster: [lee@x.example, kim@x.example]"
+    app = service(tmp_path, f"sqlite:///{tmp_path}/triage.db" if sqlite else request.getfixturevalue("database"), source=options)
     app.store.people.come(app.store.people.invite(Role.TRIAGER, "triage", app.clock.now()), "ana", "Ana", "", app.clock.now())
     asked(app)
     yield app
@@ -75,7 +76,7 @@ def test_what_others_write_is_for_whoever_comes_first(made: Service) -> None:
 def test_nothing_comes_back_to_somebody_who_is_not_there(made: Service, how: str) -> None:
     """It is for the queue, and the trail says why."""
     post = asked(made)
-    made.store.people.change("ana", "ana", made.clock.now(), **{how: True})
+    made.store.people.change("ana", "ana", made.clock.now(), away=how == "away" or None, disabled=how == "disabled" or None)
     assert reply(made, post) == (None, ["its author answers ana, who is away; it is for whoever comes first"])
 
 
@@ -94,3 +95,46 @@ def test_who_answered_last_gets_it(made: Service) -> None:
     task = next(row["id"] for row in made.queue() if row["mention"] == newest(made))
     people.answer(made, task, "Twice.", "ben")
     assert reply(made, post)[0] == "ben"
+
+
+# A colleague's own answer on the platform
+
+
+@BOTH
+def test_a_colleagues_own_answer_closes_the_question(made: Service) -> None:
+    """By the name of whoever has that account, and once: a person may open it again."""
+    made.store.people.change("ana", "ana", made.clock.now(), handles=["@Lee@x.example"])
+    post = made.acme.post("noor@x.example", "how do I print?")
+    made.pass_()
+    assert [row["what"] for row in made.queue()] == ["answer"]
+    made.acme.post("lee@x.example", "Press Print.", reply_to=post.remote_id)
+    made.pass_()
+    assert made.queue() == []
+    task = next(row for row in made.actions("task") if row["mention_id"] == newest(made))
+    assert (task["state"], task["closed_by"]) == ("done", "ana")
+    with made.store.database.write() as connection:
+        said = sa.select(audit.c.who, audit.c.what, audit.c.detail).where(audit.c.action_id == task["id"])
+        assert connection.execute(said).all() == [("ana", "closed the task", "answered by ana")]
+        connection.execute(sa.update(actions).where(actions.c.id == task["id"]).values(state="planned"))
+    made.pass_(hours=25)  # a rescan shows it again
+    assert [row["id"] for row in made.queue()] == [task["id"]]
+    assert reply(made, post, "noor@x.example")[0] == "ana"
+
+
+def test_a_colleague_may_be_quicker_than_we(made: Service) -> None:
+    """Post and answer come on one page: nobody is asked."""
+    post = made.acme.post("noor@x.example", "how do I print?")
+    made.acme.post("kim@x.example", "Press Print.", reply_to=post.remote_id)
+    made.pass_()
+    assert made.queue() == []
+    assert [row["closed_by"] for row in made.actions("task")][-1] == "kim@x.example"
+
+
+def test_what_a_colleague_writes_to_nobody_answers_nothing(made: Service) -> None:
+    """Nor does an answer to a post that we don't know, and a bug stays to be acknowledged."""
+    post = made.acme.post("noor@x.example", "it is broken")
+    made.acme.post("lee@x.example", "hello")
+    made.acme.post("lee@x.example", "We look into it.", reply_to=post.remote_id)
+    made.acme.post("lee@x.example", "yes", reply_to="12345")
+    made.pass_()
+    assert [row["what"] for row in made.queue()] == ["acknowledge"]

@@ -20,7 +20,7 @@ from triage.store.board import Board, Claimed, Judged
 from triage.store.changes import delete, differs, revise
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, close_task, open_alerts
-from triage.store.returns import hand_back
+from triage.store.returns import answered_elsewhere, close_answered, hand_back
 from triage.store.samples import Answer, Samples
 from triage.store.schema import accounts, actions, mentions, revisions, sightings, verdicts
 
@@ -109,6 +109,7 @@ class Inbox:
         """
         with self._database.write() as connection:
             added = self._add_items(connection, source, page.items, now=now, observe=observe)
+            answered_elsewhere(connection, source, page.items, now)
             values: dict[str, Any] = {"last_success_at": now}
             if page.held_back is not None:
                 values["held_back"] = page.held_back
@@ -298,6 +299,7 @@ class Inbox:
             self._samples.draw(connection, outcomes, earned, now)
             batch.change(connection, mentions, [self._judged_row(board, one, now) for one in judged])
             hand_back(connection, board, judged, now)
+            close_answered(connection, judged, now)
         return ready
 
     def record_by_person(
