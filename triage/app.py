@@ -88,6 +88,7 @@ class App:
             pace=Pace(delivery.settle, delivery.retry_first, delivery.retry_longest, delivery.attempts_before_parking),
             drain=delivery.drain,
             policy=policy(config),
+            claim=config.web.claim,
         )
         self._made: dict[tuple[str, str], Any] = {}
         self.registry = Registry(config, self.store, self.clock)

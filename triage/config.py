@@ -170,6 +170,7 @@ class Web(Section):
     )
     idle: Duration = Field(default=43200.0, description="A session that nobody used for so long is over.")
     longest: Duration = Field(default=1209600.0, description="A session is over after so long, however much it is used.")
+    claim: Duration = Field(default=600.0, description="Who answers an item and does not have it open for so long no longer holds it.")
 
 
 class Log(Section):

@@ -48,7 +48,8 @@ class Item:
 
     `raw` is the bytes as they came. Exactly one of `mention`, `set_aside` (it is well-formed and not for us: our own
     post, a colleague's, a copy of our text, a boost; the reason in words) and `broken` (it can't be read: quarantine)
-    is set. `remote_id` is the id of the post, or of the envelope where there is no post.
+    is set. `remote_id` is the id of the post, or of the envelope where there is no post. Of a post of a colleague's that answers
+    another one, which is set aside, `answers` is that one's id and `colleague` their handle.
     """
 
     remote_id: str
@@ -56,6 +57,8 @@ class Item:
     mention: Mention | None = None
     set_aside: str = ""
     broken: str = ""
+    answers: str = ""
+    colleague: str = ""
 
 
 @dataclass(frozen=True, slots=True)

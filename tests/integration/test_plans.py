@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,17 @@ def do_everything(made: Service, recorder: Recorder) -> None:
         store.desk.dismiss(quarantined[0]["id"], "robin", made.clock.now())
     with recorder.during("an item"):
         at_an_item(made, mention, store.desk.mention_id(bug.uri))
+    with recorder.during("live pages"):
+        now = made.clock.now()
+        mark = store.presence.mark(now)
+        store.presence.beat(mention, "robin", True, now, left=mention - 1)
+        store.claims.claim(mention, "robin", now)
+        store.claims.stand(mention, now)
+        store.presence.others(mention, now)
+        store.presence.everywhere(now)
+        store.presence.changes(replace(mark, holes={"audit": {1: now}, "mentions": {1: now}}), now)
+        store.claims.release(mention, "robin", now)
+        store.claims.sweep(now)
     acme.post("dana@x.example", "another thing is broken")
     acme.post("elif@x.example", "another thing is broken, too")
     passes("suggestions of a rule that earns")

@@ -173,6 +173,18 @@ def test_what_is_not_for_us_is_set_aside(payload: dict[str, Any], reason: str) -
     assert item_of_status(payload, US, via="mention").set_aside == reason
 
 
+def test_a_colleagues_answer_tells_what_it_answers() -> None:
+    """A boost of one, or what a colleague says to nobody, answers nothing."""
+    said = [
+        status(account__acct="Ada", in_reply_to_id="7"),
+        status(account__acct="Ada"),
+        status(account__acct="Ada", in_reply_to_id="7", reblog=status()),
+        status(in_reply_to_id="7"),
+    ]
+    items = [item_of_status(one, US, via="mention") for one in said]
+    assert [(item.answers, item.colleague) for item in items] == [("7", "Ada@quay.example"), ("", ""), ("", ""), ("", "")]
+
+
 def test_a_copy_of_our_own_text_with_a_link_is_spam() -> None:
     """Our announcement with somebody's link in it is set aside; our own link, a quotation with words and short texts are not."""
     ours = "Version 2 of the harbour planner is out: faster tides, better maps and an export. https://quay.example/v2"

@@ -147,8 +147,9 @@ def web(host: str | None, port: int | None) -> None:
         beat()
         _tell_who_gets_in(app, host)
         _welcome_first(app, host, port)
+        pages = create(app)
         serving = uvicorn.Config(
-            create(app),
+            pages,
             host=host,
             port=port,
             log_config=None,
@@ -159,8 +160,10 @@ def web(host: str | None, port: int | None) -> None:
             proxy_headers=bool(app.config.web.proxies),
             forwarded_allow_ips=",".join(app.config.web.proxies),
         )
+        server = uvicorn.Server(serving)
+        pages.state.ending = lambda: server.should_exit  # open streams end then; uvicorn would wait for them
         with suppress(KeyboardInterrupt):  # Ctrl-C, which uvicorn raises again once it has shut down
-            uvicorn.Server(serving).run()
+            server.run()
 
 
 def _tell_who_gets_in(app: App, host: str) -> None:

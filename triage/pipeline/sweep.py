@@ -21,7 +21,7 @@ from triage.pipeline.deliver import deliver, reconcile
 from triage.pipeline.judge import process
 from triage.pipeline.parts import Parts
 from triage.pipeline.trust import review
-from triage.pipeline.upkeep import audit, count, expire, many_answers, read_tickets, tidy, wake
+from triage.pipeline.upkeep import audit, count, expire, let_go, many_answers, read_tickets, tidy, wake
 from triage.store.inbox import Due
 
 log = structlog.get_logger()
@@ -72,7 +72,7 @@ def upkeep(parts: Parts) -> int:
     if parts.store.place.check(now).newer:
         return 0
     done = wake(parts) + many_answers(parts) + read_tickets(parts) + audit(parts) + count(parts)
-    done += tidy(parts) + expire(parts) + review(parts)
+    done += tidy(parts) + expire(parts) + review(parts) + let_go(parts)
     return done + parts.store.accounts.end_alerts(now) + parts.store.place.end_restore(now)
 
 

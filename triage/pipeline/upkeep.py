@@ -1,4 +1,4 @@
-"""What is done every now and then: tickets read back, the audit for duplicates, sleepers woken, a store counted, log-ins forgotten."""
+"""What is done every now and then: tickets read back, the audit for duplicates, sleepers woken, a store counted, log-ins and claims over."""
 
 from __future__ import annotations
 
@@ -95,3 +95,10 @@ def count(parts: Parts) -> int:
     now = parts.clock.now()
     turn, _ = parts.store.accounts.turn("counted", now, COUNT_EVERY)
     return int(parts.store.count(now)) if turn else 0
+
+
+def let_go(parts: Parts) -> int:
+    """Put back what people were answering who are no longer there, and forget who looked at what. Returns how many items."""
+    now = parts.clock.now()
+    parts.store.presence.sweep(now, kept=parts.store.claims.lapse)
+    return parts.store.claims.sweep(now)

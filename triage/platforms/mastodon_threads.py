@@ -118,14 +118,14 @@ class OwnPosts:
 
 
 def below(server: Server, remote_id: str, us: Us, start: datetime) -> tuple[Item, ...]:
-    """What others posted since `start` in the thread below a post of ours; nothing when it is gone."""
+    """What others posted since `start` in the thread below a post of ours, colleagues' answers too; nothing when it is gone."""
     try:
         descendants = _context(server, remote_id)["descendants"]
     except Gone:
         return ()
     recent = [post for post in descendants if (moment_of(post.get("created_at") if isinstance(post, dict) else None) or start) >= start]
     items = (item_of_status(post, us, via="thread") for post in recent)
-    return tuple(item for item in items if not item.set_aside)
+    return tuple(item for item in items if not item.set_aside or item.answers)
 
 
 def first_of_thread(server: Server, remote_id: str, us: Us) -> str:

@@ -167,6 +167,9 @@ def item_of_status(payload: Any, us: Us, *, via: str, raw: bytes | None = None, 
         status = WireStatus.model_validate(payload)
         aside = why_not_ours(status, us)
         if aside:
+            handle = us.whole(status.account.acct)
+            if status.reblog is None and status.in_reply_to_id and handle.casefold() in us.roster and not us.is_us(status.account):
+                return Item(status.id, raw, set_aside=aside, answers=status.in_reply_to_id, colleague=handle)
             return Item(status.id, raw, set_aside=aside)
         return Item(status.id, raw, mention=mention_of(status, us, via))
     except ValidationError as error:

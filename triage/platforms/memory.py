@@ -32,6 +32,7 @@ class MemoryOptions(BaseModel):
 
     max_characters: int = Field(default=500, ge=100, description="How long a post may be.")
     handle: str = Field(default=f"us@{HOST}", description="Our own account.")
+    roster: list[str] = Field(default_factory=list, description="Colleagues' accounts: what they post is left alone.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +281,9 @@ class MemoryPlatform:
         raw = f"{post.author.handle}: {post.text}".encode(errors="backslashreplace")
         if post.author.handle == self.options.handle:
             return Item(post.remote_id, raw, set_aside="our own post")
+        if post.author.handle in self.options.roster:
+            handle = post.author.handle
+            return Item(post.remote_id, raw, set_aside=f"by a colleague, {handle}", answers=post.parent_id or "", colleague=handle)
         return Item(post.remote_id, raw, mention=post)
 
     def _now(self, item: Item) -> Item:

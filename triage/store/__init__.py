@@ -14,6 +14,7 @@ from pathlib import Path
 
 from triage.delivery import Pace
 from triage.store.accounts import Accounts
+from triage.store.claims import Claims
 from triage.store.coverage import Coverage
 from triage.store.database import Database
 from triage.store.desk import Desk
@@ -27,6 +28,7 @@ from triage.store.outbox import Outbox
 from triage.store.owners import Owners
 from triage.store.people import People
 from triage.store.place import Place
+from triage.store.presence import Presence
 from triage.store.privacy import Privacy
 from triage.store.samples import Samples
 from triage.store.sessions import Sessions
@@ -39,7 +41,8 @@ from triage.trust import Policy
 class Store:
     """An open store, migrated to this version's schema.
 
-    `folder` is the state folder, in which its heartbeat is noted. `policy` tells what is audited, nothing without it.
+    `folder` is the state folder, in which its heartbeat is noted. `policy` tells what is audited, nothing without it. `claim` is
+    after how many seconds a claim on an item is over whose owner does not have it open.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Store:
         pace: Pace | None = None,
         drain: float = 1.0,
         policy: Policy | None = None,
+        claim: float = 600.0,
     ) -> None:
         self.database = Database(url)
         self.database.migrate()
@@ -73,6 +77,8 @@ class Store:
         self.people = People(self.database)
         self.sessions = Sessions(self.database)
         self.privacy = Privacy(self.database, self.place, site=site)
+        self.presence = Presence(self.database)
+        self.claims = Claims(self.database, lapse=claim)
         self.views = Views(self.database)
         self.coverage = Coverage(self.database)
         self.insights = Insights(self.database)

@@ -14,6 +14,7 @@ from triage.store import rows
 from triage.store.board import Claimed
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, cancel, close_alert, close_task, open_task
+from triage.store.returns import answered
 from triage.store.schema import Link, actions, alerts, mentions, problems, verdicts
 
 
@@ -66,6 +67,7 @@ class Desk:
                     "created_at": now,
                 }
                 made.append(int(connection.execute(sa.insert(actions).values(row).returning(actions.c.id)).scalar_one()))
+            answered(connection, mention["id"], by, now)
             add_audit(connection, now, by, "answered", mention_id=mention["id"], action_id=task_id, detail=" / ".join(parts))
         return made
 

@@ -23,6 +23,7 @@ from triage.store.coverage import keep_ledger
 from triage.store.database import Database, insert
 from triage.store.items import wake_by_reply
 from triage.store.moves import add_audit, close_task, open_alerts
+from triage.store.returns import answered_elsewhere, close_answered, hand_back
 from triage.store.samples import Answer, Samples
 from triage.store.schema import Utc, accounts, actions, mentions, revisions, sightings, verdicts
 from triage.store.seen import Seen, hold
@@ -123,6 +124,7 @@ class Inbox:
         """
         with self._database.write() as connection:
             added = self._add_items(connection, source, page.items, now=now, observe=observe)
+            answered_elsewhere(connection, source, page.items, now)
             values: dict[str, Any] = {"last_success_at": now}
             if page.held_back is not None:
                 values["held_back"] = page.held_back
@@ -319,6 +321,8 @@ class Inbox:
             batch.change(connection, mentions, [self._judged_row(board, one, now) for one in judged])
             replies = [one for one in judged if one.claimed.revision == 1 and one.thread != one.claimed.mention.uri]
             wake_by_reply(connection, [(one.claimed.id, board.problems[one.thread]["id"], _author(one)) for one in replies], now)
+            hand_back(connection, board, judged, now)
+            close_answered(connection, judged, now)
         return ready
 
     def record_by_person(

@@ -50,8 +50,11 @@ class Sessions:
             add_audit(connection, now, person.name, "logged in", detail=address)
         return token
 
-    def person(self, token: str, now: datetime, *, idle: float, longest: float) -> Person | None:
-        """Whose session it is; None when it is over (idle and longest are seconds), or its person is disabled."""
+    def person(self, token: str, now: datetime, *, idle: float, longest: float, used: bool = True) -> Person | None:
+        """Whose session it is; None when it is over (idle and longest are seconds), or its person is disabled.
+
+        With `used` the session counts as used just now; a page that asks by itself, without anybody there, keeps none alive.
+        """
         with self._database.read() as connection:
             statement = sa.select(people, sessions.c.made_at.label("began"), sessions.c.seen_at.label("used")).join(
                 sessions, sessions.c.person_id == people.c.id
@@ -59,7 +62,7 @@ class Sessions:
             row = connection.execute(statement.where(sessions.c.digest == digest(token), people.c.disabled_at.is_(None))).mappings().first()
         if row is None or now - row["used"] > timedelta(seconds=idle) or now - row["began"] > timedelta(seconds=longest):
             return None
-        if now - row["used"] > _SEEN_EVERY:
+        if used and now - row["used"] > _SEEN_EVERY:
             with self._database.write() as connection:
                 connection.execute(sa.update(sessions).where(sessions.c.digest == digest(token)).values(seen_at=now))
                 connection.execute(sa.update(people).where(people.c.id == row["id"]).values(seen_at=now))

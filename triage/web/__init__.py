@@ -23,6 +23,7 @@ ROOMS = (
     "me",
     "privacy",
     "item",
+    "live",
 )
 
 LARGEST_BODY = 1_048_576

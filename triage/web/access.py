@@ -117,7 +117,9 @@ def identify(request: Request) -> Person | None:
     if not token:
         return None
     request.state.session = token
-    return app.store.sessions.person(token, now, idle=app.config.web.idle, longest=app.config.web.longest)
+    # What a page asks by itself (live.js) is no use of a session: else one that nobody sits at would never be over.
+    used = request.headers.get("x-unasked") is None and request.url.path != "/live"
+    return app.store.sessions.person(token, now, idle=app.config.web.idle, longest=app.config.web.longest, used=used)
 
 
 def is_tls(web: Web) -> bool:

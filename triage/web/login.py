@@ -55,6 +55,7 @@ def log_out(request: Request, app: Parts, who: Who) -> Response:
     if not request.state.by_cookie:
         raise UserError("a token has no session to end; end the token itself on your page")
     app.store.sessions.end(request.state.session, app.clock.now(), who.name)
+    app.store.presence.gone(who.name)
     response = RedirectResponse("/login", 303)
     response.delete_cookie(cookie_name(app.config.web), path="/", secure=is_tls(app.config.web), httponly=True, samesite="lax")
     return response

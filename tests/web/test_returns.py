@@ -1,0 +1,140 @@
+"""What becomes of an author's next reply, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.service import Service, service
+from triage.mention import Mention
+from triage.person import Role
+from triage.pipeline import people
+from triage.store.schema import actions, audit, items, mentions
+
+BOTH = pytest.mark.parametrize("made", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    """A service with a question that Ana, who has a log-in, has answered."""
+    sqlite = getattr(request, "param", "sqlite") == "sqlite"
+    options = ", roster: [lee@x.example, kim@x.example]"
+    app = service(tmp_path, f"sqlite:///{tmp_path}/triage.db" if sqlite else request.getfixturevalue("database"), source=options)
+    app.store.people.come(app.store.people.invite(Role.TRIAGER, "triage", app.clock.now()), "ana", "Ana", "", app.clock.now())
+    asked(app)
+    yield app
+    app.close()
+
+
+def asked(app: Service, by: str = "ana") -> Mention:
+    """Mira asks, and is answered."""
+    post = app.acme.post("mira@x.example", "how do I sync?")
+    app.pass_()
+    task = next(row["id"] for row in app.queue() if row["mention"] == newest(app))
+    people.answer(app, task, "Press Sync.", by)
+    app.pass_()
+    return post
+
+
+def newest(app: Service) -> int:
+    with app.store.database.read() as connection:
+        return int(connection.execute(sa.select(sa.func.max(mentions.c.id))).scalar_one())
+
+
+def reply(app: Service, to: Mention, author: str = "mira@x.example") -> tuple[str | None, list[str]]:
+    """What becomes of a reply: whom it is assigned to, and what the trail says of that."""
+    app.clock.move(minutes=5)
+    app.acme.post(author, "how, still?", reply_to=to.remote_id)
+    app.pass_()
+    with app.store.database.read() as connection:
+        assignee = connection.scalar(sa.select(items.c.assignee).where(items.c.mention_id == newest(app)))
+        came = sa.select(audit.c.detail).where(audit.c.mention_id == newest(app), audit.c.what == "came back").order_by(audit.c.id)
+        return assignee, list(connection.execute(came).scalars())
+
+
+@BOTH
+def test_the_authors_next_reply_comes_back_to_who_answered(made: Service) -> None:
+    """And the one after that; the trail tells why."""
+    post = asked(made)
+    assert reply(made, post) == ("ana", ["to ana, whom its author answers"])
+    assert reply(made, post)[0] == "ana"
+
+
+def test_what_others_write_is_for_whoever_comes_first(made: Service) -> None:
+    """In the same thread; and what the same author writes elsewhere."""
+    post = asked(made)
+    assert reply(made, post, "noor@x.example") == (None, [])
+    other = made.acme.post("mira@x.example", "how do I export?")
+    made.pass_()
+    assert reply(made, other) == (None, [])
+
+
+@pytest.mark.parametrize("how", ["away", "disabled"])
+def test_nothing_comes_back_to_somebody_who_is_not_there(made: Service, how: str) -> None:
+    """It is for the queue, and the trail says why."""
+    post = asked(made)
+    made.store.people.change("ana", "ana", made.clock.now(), away=how == "away" or None, disabled=how == "disabled" or None)
+    assert reply(made, post) == (None, ["its author answers ana, who is away; it is for whoever comes first"])
+
+
+def test_who_answers_from_the_command_line_without_a_log_in_gets_nothing(made: Service) -> None:
+    """Nobody of that name could see it."""
+    post = asked(made, "robin")
+    assert reply(made, post)[0] is None
+
+
+@BOTH
+def test_who_answered_last_gets_it(made: Service) -> None:
+    """Of two colleagues in one thread."""
+    made.store.people.come(made.store.people.invite(Role.TRIAGER, "triage", made.clock.now()), "ben", "", "", made.clock.now())
+    post = asked(made)
+    reply(made, post)
+    task = next(row["id"] for row in made.queue() if row["mention"] == newest(made))
+    people.answer(made, task, "Twice.", "ben")
+    assert reply(made, post)[0] == "ben"
+
+
+# A colleague's own answer on the platform
+
+
+@BOTH
+def test_a_colleagues_own_answer_closes_the_question(made: Service) -> None:
+    """By the name of whoever has that account, and once: a person may open it again."""
+    made.store.people.change("ana", "ana", made.clock.now(), handles=["@Lee@x.example"])
+    post = made.acme.post("noor@x.example", "how do I print?")
+    made.pass_()
+    assert [row["what"] for row in made.queue()] == ["answer"]
+    made.acme.post("lee@x.example", "Press Print.", reply_to=post.remote_id)
+    made.pass_()
+    assert made.queue() == []
+    task = next(row for row in made.actions("task") if row["mention_id"] == newest(made))
+    assert (task["state"], task["closed_by"]) == ("done", "ana")
+    with made.store.database.write() as connection:
+        said = sa.select(audit.c.who, audit.c.what, audit.c.detail).where(audit.c.action_id == task["id"])
+        assert connection.execute(said).all() == [("ana", "closed the task", "answered by ana")]
+        connection.execute(sa.update(actions).where(actions.c.id == task["id"]).values(state="planned"))
+    made.pass_(hours=25)  # a rescan shows it again
+    assert [row["id"] for row in made.queue()] == [task["id"]]
+    assert reply(made, post, "noor@x.example")[0] == "ana"
+
+
+def test_a_colleague_may_be_quicker_than_we(made: Service) -> None:
+    """Post and answer come on one page: nobody is asked."""
+    post = made.acme.post("noor@x.example", "how do I print?")
+    made.acme.post("kim@x.example", "Press Print.", reply_to=post.remote_id)
+    made.pass_()
+    assert made.queue() == []
+    assert [row["closed_by"] for row in made.actions("task")][-1] == "kim@x.example"
+
+
+def test_what_a_colleague_writes_to_nobody_answers_nothing(made: Service) -> None:
+    """Nor does an answer to a post that we don't know, and a bug stays to be acknowledged."""
+    post = made.acme.post("noor@x.example", "it is broken")
+    made.acme.post("lee@x.example", "hello")
+    made.acme.post("lee@x.example", "We look into it.", reply_to=post.remote_id)
+    made.acme.post("lee@x.example", "yes", reply_to="12345")
+    made.pass_()
+    assert [row["what"] for row in made.queue()] == ["acknowledge"]
