@@ -3,7 +3,7 @@
 `Store` holds six rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
 that we talk to, and the alerts), the desk (what people do), the views (what they look at) and the history (what was, to be judged
 again). Beside them stand the place (where the store is and belongs), the markers, the tickets, the models, the samples of the
-blind audit, the people who use the queue, and their sessions.
+blind audit, the answers with their drafts and approvals, the people who use the queue, and their sessions.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pathlib import Path
 
 from triage.delivery import Pace
 from triage.store.accounts import Accounts
+from triage.store.approvals import Approvals
 from triage.store.database import Database
 from triage.store.desk import Desk
+from triage.store.drafts import Drafts
 from triage.store.history import History
 from triage.store.inbox import Inbox
 from triage.store.markers import Markers
@@ -24,6 +26,7 @@ from triage.store.outbox import Outbox
 from triage.store.owners import Owners
 from triage.store.people import People
 from triage.store.place import Place
+from triage.store.replies import Replies
 from triage.store.samples import Samples
 from triage.store.sessions import Sessions
 from triage.store.tickets import Tickets
@@ -65,6 +68,9 @@ class Store:
         self.tickets = Tickets(self.database)
         self.models = Models(self.database)
         self.desk = Desk(self.database, site=site)
+        self.replies = Replies(self.database, site=site)
+        self.drafts = Drafts(self.database)
+        self.approvals = Approvals(self.database)
         self.people = People(self.database)
         self.sessions = Sessions(self.database)
         self.views = Views(self.database)
