@@ -163,7 +163,9 @@ class Web(Section):
     proxies: Words = Field(default=(), description="Addresses of proxies in front, whose word on a caller's address is taken.")
     idle: Duration = Field(default=43200.0, description="A session that nobody used for so long is over.")
     longest: Duration = Field(default=1209600.0, description="A session is over after so long, however much it is used.")
-    hold: Hold = Field(default=15.0, description="How long an answer waits before it is sent, so that it can be taken back; 0s sends at once.")
+    hold: Hold = Field(
+        default=15.0, description="How long an answer waits before it is sent, so that it can be taken back; 0s sends at once."
+    )
     deputy: Duration = Field(
         default=14400.0, description="An answer that waited so long for its approval may be let go by any approver or admin but its writer."
     )

@@ -53,7 +53,10 @@ _THANKS = (
     "obrigad*",
     "grazie",
 )
-_STILL = ("no", "not", "still", "but", "doesn't", "didn't", "nicht", "aber", "immer noch", "toujours", "pas", "mais", "todavía", "pero", "sigue")
+_STILL = (
+    *("no", "not", "still", "but", "doesn't", "didn't", "nicht", "aber", "immer noch"),
+    *("toujours", "pas", "mais", "todavía", "pero", "sigue"),
+)
 
 
 class May(StrEnum):

@@ -32,6 +32,7 @@ class Desk:
     answerable: Answerable
     given: tuple[Given, ...]
     newest: int
+    label: str | None
     approve: str
     canned: tuple[Canned, ...]
     suggestion: Suggestion | None
@@ -71,6 +72,7 @@ def desk(parts: Parts, mention_id: int) -> Desk:
         check(situation),
         tuple(one for one in situation.given if one.mention_id == mention_id),
         more["newest"],
+        more["label"],
         approval(config, more["rule"]) if situation.replies else "",
         tuple(ready),
         found,

@@ -21,7 +21,7 @@ from triage.pipeline.deliver import deliver, reconcile
 from triage.pipeline.judge import process
 from triage.pipeline.parts import Parts
 from triage.pipeline.trust import review
-from triage.pipeline.upkeep import audit, count, many_answers, read_tickets
+from triage.pipeline.upkeep import audit, count, forget_forms, many_answers, read_tickets
 from triage.store.inbox import Due
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ def upkeep(parts: Parts) -> int:
     now = parts.clock.now()
     if parts.store.place.check(now).newer:
         return 0
-    done = many_answers(parts) + read_tickets(parts) + audit(parts) + count(parts) + review(parts)
+    done = many_answers(parts) + read_tickets(parts) + audit(parts) + count(parts) + forget_forms(parts) + review(parts)
     return done + parts.store.accounts.end_alerts(now) + parts.store.place.end_restore(now)
 
 

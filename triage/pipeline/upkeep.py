@@ -1,4 +1,4 @@
-"""What is done every now and then: tickets read back, the audit for duplicates, a large store counted."""
+"""What is done every now and then: tickets read back, the audit for duplicates, a large store counted, old forms forgotten."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from triage.pipeline.spending import talk
 TICKETS_EVERY = timedelta(minutes=5)
 AUDIT_EVERY = timedelta(hours=1)
 AUDIT_BACK = timedelta(days=2)
+FORMS_EVERY = timedelta(hours=1)
 COUNT_EVERY = timedelta(minutes=15)  # 1,000,000 mentions take some seconds
 
 
@@ -70,3 +71,10 @@ def count(parts: Parts) -> int:
     now = parts.clock.now()
     turn, _ = parts.store.accounts.turn("counted", now, COUNT_EVERY)
     return int(parts.store.count(now)) if turn else 0
+
+
+def forget_forms(parts: Parts) -> int:
+    """Forms that were carried out are known for a day, so that one sent twice acts once."""
+    now = parts.clock.now()
+    turn, _ = parts.store.accounts.turn("forms", now, FORMS_EVERY)
+    return parts.store.replies.forget_forms(now) if turn else 0

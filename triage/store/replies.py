@@ -227,9 +227,7 @@ class Replies:
             cancel(connection, part["id"], now, why, by)
         task_id = first["payload"].get("task_id")
         others = [
-            row
-            for row in _replies_to(connection, first["mention_id"])
-            if row["payload"].get("task_id") == task_id and row["state"] in LIVE
+            row for row in _replies_to(connection, first["mention_id"]) if row["payload"].get("task_id") == task_id and row["state"] in LIVE
         ]
         if task_id is not None and not others:
             reopen = sa.update(actions).where(actions.c.id == task_id, actions.c.state.in_([str(State.DONE), str(State.CANCELLED)]))
@@ -245,7 +243,8 @@ class Replies:
             row = close_task(connection, action_id, by, now)
             if row["kind"] != ActionKind.REPLY or row["mention_id"] != mention_id:
                 raise UserError(f"action {action_id} is no answer to this post")
-            add_audit(connection, now, by, "answered by hand", mention_id=mention_id, action_id=action_id, detail=row["payload"].get("text", ""))
+            text = row["payload"].get("text", "")
+            add_audit(connection, now, by, "answered by hand", mention_id=mention_id, action_id=action_id, detail=text)
 
     def _locked(self, connection: Connection, mention_id: int) -> RowMapping:
         row = connection.execute(sa.select(mentions).where(mentions.c.id == mention_id).with_for_update()).mappings().first()
@@ -351,6 +350,20 @@ class Replies:
             return None
         return _given_of(connection, [row])
 
+    def prepared(self, mention_id: int) -> str:
+        """The draft that a rule has prepared in the mention's open task."""
+        task = sa.select(actions.c.payload).where(
+            actions.c.mention_id == mention_id, actions.c.kind == str(ActionKind.TASK), actions.c.state == str(State.PLANNED)
+        )
+        with self._database.read() as connection:
+            payload = connection.scalar(task.order_by(actions.c.id).limit(1))
+        return str(payload.get("draft", "")) if payload else ""
+
+    def carried_out(self, once: str) -> bool:
+        """Whether a form was carried out already."""
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(forms.c.once).where(forms.c.once == once)) is not None
+
     def rule(self, mention_id: int) -> str:
         """The name of the rule that took a mention last; empty before it was judged."""
         last = sa.select(verdicts.c.data).where(verdicts.c.mention_id == mention_id).order_by(verdicts.c.id.desc()).limit(1)
@@ -359,7 +372,7 @@ class Replies:
         return str(data.get("rule", "")) if data else ""
 
     def answered(self, label: str | None, language: str | None) -> list[Answered]:
-        """Questions of that label and language that we answered, the newest first. Of public posts alone: what was said in private stays so."""
+        """Questions of that label and language that we answered, newest first; public ones alone: what was said in private stays so."""
         newest = (
             sa.select(actions.c.id)
             .where(actions.c.kind == str(ActionKind.REPLY), actions.c.first_intent_at.is_not(None))
