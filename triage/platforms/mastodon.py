@@ -219,7 +219,7 @@ class MastodonPlatform:
             raise Refused(f"{self.name}: {error}") from None
 
     def show(self, mention: Mention, part: str) -> Shown:
-        """With the @name in front, counted as Mastodon does: a link as the instance says, names without their host, and the content warning."""
+        """With the @name in front, counted as Mastodon does, the content warning, too: a link as the instance says, names without hosts."""
         facts = self._server.facts()
         text = self._with_name(mention, part)
         length = counted_length(text, facts.url_length) + counted_length(mention.warning, facts.url_length)
