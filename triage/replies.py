@@ -182,7 +182,10 @@ def _again(now: Situation) -> tuple[May, str, str] | None:
         if answer.state in SENT:
             return May.AGAIN, f"{answer.by} answered at {_clock(answer.at)}{where}", "read that answer first; then close, or answer again"
         if answer.state in UNDER_WAY:
-            return May.AGAIN, f"{answer.by}'s answer is on its way{where}", "wait for it, or take it back"
+            step = "wait for it, or take it back" if answer.can_be_taken_back else "wait until it is known what became of it"
+            return May.AGAIN, f"{answer.by}'s answer is on its way{where}", step
+        if answer.state is State.PARKED:
+            return May.AGAIN, f"{answer.by}'s answer is stuck{where}", "decide on it first: it may still be sent"
     if now.colleague:
         at = f" at {_clock(now.colleague_at)}" if now.colleague_at else ""
         return May.AGAIN, f"{now.colleague} answered from their own account{at}", close

@@ -92,7 +92,7 @@ def fields_of(page: str) -> dict[str, str]:
     """The hidden fields of the answer's form."""
     form = re.search(r'<form class="answer".*?</form>', page, re.DOTALL)
     assert form, page
-    return dict(re.findall(r'<input type="hidden" name="(once|known|by_hand)" value="([^"]*)"', form[0]))
+    return dict(re.findall(r'<input type="hidden" name="(once|known|by_hand|again)" value="([^"]*)"', form[0]))
 
 
 def refused(response: httpx2.Response) -> str:
@@ -241,6 +241,7 @@ def test_who_blocked_us_is_known_the_next_time(app: Service, enter: Callable[...
     page = ana.get(f"/mentions/{mention}/reply").text
     assert "they may have blocked us" in page
     fields = fields_of(page)
+    assert fields.pop("again") == "true", "the form is behind a word of its own"
     assert "blocked us" in refused(ana.post(f"/mentions/{mention}/reply", htmx=True, text="so", **fields))
     assert ana.post(f"/mentions/{mention}/reply", htmx=True, text="so", again="true", **fields).status_code == 204
 
