@@ -23,6 +23,7 @@ from triage.store.moves import add_audit, cancel, close_task
 from triage.store.schema import accounts, actions, approvals, forms, items, mentions, problems, verdicts
 
 NEWEST = 2_000  # answers that a suggestion is looked for in
+PAGE = 500  # of their questions are read at once
 TICKETS = 5_000  # newest tickets among which the one of a prepared answer is looked for
 THREAD = 200  # posts of a thread that are read
 FORMS_KEPT = timedelta(days=1)
@@ -374,31 +375,42 @@ class Replies:
     def answered(self, label: str | None, language: str | None) -> list[Answered]:
         """Questions of that label and language that we answered, newest first; public ones alone: what was said in private stays so."""
         newest = (
-            sa.select(actions.c.id)
+            sa.select(
+                actions.c.mention_id, actions.c.payload, actions.c.state, actions.c.after_id, actions.c.closed_at, actions.c.created_at
+            )
             .where(actions.c.kind == str(ActionKind.REPLY), actions.c.first_intent_at.is_not(None))
             .order_by(actions.c.first_intent_at.desc())
             .limit(NEWEST)
-            .subquery()
         )
-        inner = verdicts.alias("newest_verdict")
-        last = sa.select(sa.func.max(inner.c.id)).where(inner.c.mention_id == mentions.c.id).correlate(mentions).scalar_subquery()
-        public = [str(one) for one in Visibility if not one.is_private]
-        statement = (
-            sa.select(mentions.c.id, mentions.c.text, actions.c.payload, actions.c.closed_at, actions.c.created_at)
-            .select_from(
-                newest.join(actions, actions.c.id == newest.c.id)
-                .join(mentions, mentions.c.id == actions.c.mention_id)
-                .join(verdicts, verdicts.c.id == last)
-            )
-            .where(actions.c.state == str(State.DONE), actions.c.after_id.is_(None), verdicts.c.label == label)
-            .where(mentions.c.visibility.in_(public), mentions.c.deleted_at.is_(None), mentions.c.language.is_not_distinct_from(language))
-            .order_by(actions.c.id.desc())
-        )
+        found: list[Answered] = []
         with self._database.read() as connection:
-            return [
-                Answered(row.id, row.text, _text_of(row.payload), row.payload.get("by", ""), row.closed_at or row.created_at)
-                for row in connection.execute(statement)
-            ]
+            given = [row for row in connection.execute(newest).all() if row.state == State.DONE and row.after_id is None]
+            for start in range(0, len(given), PAGE):
+                page = given[start : start + PAGE]
+                asked = self._questions(connection, [row.mention_id for row in page], label, language)
+                found += [
+                    Answered(
+                        row.mention_id,
+                        asked[row.mention_id],
+                        _text_of(row.payload),
+                        row.payload.get("by", ""),
+                        row.closed_at or row.created_at,
+                    )
+                    for row in page
+                    if row.mention_id in asked
+                ]
+        return found
+
+    def _questions(self, connection: Connection, ids: Sequence[int], label: str | None, language: str | None) -> dict[int, str]:
+        """Of these mentions the public ones of that label and language, with their texts."""
+        said = sa.select(verdicts.c.label).where(verdicts.c.mention_id == mentions.c.id).order_by(verdicts.c.id.desc()).limit(1)
+        columns = (mentions.c.id, mentions.c.text, mentions.c.language, mentions.c.visibility, mentions.c.deleted_at)
+        found = connection.execute(sa.select(*columns, said.scalar_subquery().label("label")).where(mentions.c.id.in_(ids))).all()
+        return {
+            row.id: row.text
+            for row in found
+            if row.label == label and row.language == language and row.deleted_at is None and not Visibility(row.visibility).is_private
+        }
 
     def solved(self, keys: Sequence[str]) -> dict[str, str]:
         """Of these tickets of ours those that are solved, with the solution; looked for among the newest 5,000."""
