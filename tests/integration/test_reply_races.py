@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -73,7 +74,7 @@ def test_of_taking_back_and_sending_one_wins(app: Service, other: Service) -> No
     for turn, mention in enumerate(mentions):
         (reply,) = people.answer_mention(app, mention, "like this", "ana", hold=HOLD)
         app.clock.move(seconds=HOLD)
-        calls = [lambda m=mention: people.unsend(app, m, "ana"), lambda r=reply: deliver(other, [r])]
+        calls: list[Callable[[], Any]] = [partial(people.unsend, app, mention, "ana"), partial(deliver, other, [reply])]
         outcome, _ = at_once(*calls) if turn % 2 else reversed(at_once(*reversed(calls)))
         posted = [sent for sent in app.acme.replies if sent.key.endswith("/reply/1") and sent.mention.parent_id == post_of(app, mention)]
         state, task = app.store.outbox.row(reply)["state"], app.store.outbox.row(tasks[mention])["state"]
@@ -109,8 +110,8 @@ def test_of_two_people_who_answer_one_wins(app: Service, other: Service, archive
         for name in ("ana", "bo"):
             app.store.drafts.save(mention, name, f"so says {name}", now)
         outcomes = at_once(
-            lambda m=mention: people.answer_mention(app, m, "so says ana", "ana", known=0),
-            lambda m=mention: people.answer_mention(other, m, "so says bo", "bo", known=0),
+            partial(people.answer_mention, app, mention, "so says ana", "ana", known=0),
+            partial(people.answer_mention, other, mention, "so says bo", "bo", known=0),
         )
         winner, loser = ("ana", "bo") if isinstance(outcomes[0], list) else ("bo", "ana")
         refused = next(outcome for outcome in outcomes if isinstance(outcome, UserError))
@@ -127,8 +128,8 @@ def test_a_form_sent_twice_acts_once(app: Service, other: Service) -> None:
     mentions = asked(app, 25)
     for mention in mentions:
         outcomes = at_once(
-            lambda m=mention: people.answer_mention(app, m, "like this", "ana", known=0, once=f"form {m}"),
-            lambda m=mention: people.answer_mention(other, m, "like this", "ana", known=0, once=f"form {m}"),
+            partial(people.answer_mention, app, mention, "like this", "ana", known=0, once=f"form {mention}"),
+            partial(people.answer_mention, other, mention, "like this", "ana", known=0, once=f"form {mention}"),
         )
         assert outcomes[0] == outcomes[1]
     app.pass_()
@@ -145,7 +146,7 @@ def test_of_two_who_decide_on_an_approval_one_wins(store_url: str, tmp_path: Pat
     approved = 0
     for mention in asked(app, 25):
         (reply,) = people.answer_mention(app, mention, "like this", "ana", known=0)
-        outcomes = at_once(lambda r=reply: people.approve(app, r, bo), lambda r=reply: people.refuse(other, r, cleo, "too long"))
+        outcomes = at_once(partial(people.approve, app, reply, bo), partial(people.refuse, other, reply, cleo, "too long"))
         assert sum(isinstance(outcome, UserError) for outcome in outcomes) == 1
         yes = not isinstance(outcomes[0], UserError)
         approved += yes

@@ -88,7 +88,7 @@ def asked(app: Service, text: str = "how do I sync my notes?", handle: str = "no
     return app.store.desk.mention_id(post.uri), post
 
 
-def fields_of(page: str) -> dict[str, str]:
+def fields_of(page: str) -> dict[str, Any]:
     """The hidden fields of the answer's form."""
     form = re.search(r'<form class="answer".*?</form>', page, re.DOTALL)
     assert form, page
@@ -405,7 +405,7 @@ def test_praise_is_thanked_with_one_key(app: Service, enter: Callable[..., Someb
     page = ana.get(f"/mentions/{mention}/reply").text
     [form] = re.findall(r'<form method="post" action="/mentions/\d+/reply" class="act".*?</form>', page, re.DOTALL)
     assert 'data-key="p"' in form
-    fields = dict(re.findall(r'name="(text|once|known)" value="([^"]*)"', form))
+    fields: dict[str, Any] = dict(re.findall(r'name="(text|once|known)" value="([^"]*)"', form))
     ana.post(f"/mentions/{mention}/reply", htmx=True, **fields)
     app.pass_(seconds=15)
     assert [sent.mention.text for sent in app.acme.replies] == ["@noor@x.example Thank you, there!"]

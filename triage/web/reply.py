@@ -119,6 +119,10 @@ def show(request: Request, app: Parts, who: Who, mention_id: int) -> Response:
 @routes.post("/mentions/{mention_id}/reply/preview", Role.TRAINEE)
 def preview(request: Request, app: Parts, who: Who, mention_id: int, text: Text = "", use: Text = "") -> Response:
     """The answer as it would go out. `use` adds a prepared answer, the suggestion, or a colleague's draft to the text first."""
+    return _previewed(request, app, who, mention_id, text, use)
+
+
+def _previewed(request: Request, app: App, who: Person, mention_id: int, text: str, use: str) -> Response:
     if use:
         shown = panel(app, mention_id, who)
         text = "\n\n".join(part for part in (text.strip(), _used(shown, use)) if part)
@@ -148,6 +152,10 @@ def _used(shown: dict[str, Any], use: str) -> str:
 @routes.post("/mentions/{mention_id}/draft", Role.TRAINEE)
 def save(request: Request, app: Parts, who: Who, mention_id: int, text: Text = "", once: Text = "", page: Flag = False) -> Response:
     """Keep what was typed. A program is told whether it was kept; a form (`page`) comes back to the panel."""
+    return _saved(request, app, who, mention_id, text, once, page)
+
+
+def _saved(request: Request, app: App, who: Person, mention_id: int, text: str, once: str, page: bool) -> Response:
     saved = app.store.drafts.save(mention_id, who.name, text, app.clock.now(), once=once)
     if page:
         return done(request, "draft saved" if saved else "that answer was sent already", f"/mentions/{mention_id}")
@@ -173,9 +181,9 @@ def send(
     Another button of the same form says `use` or `page`: wherever a browser sends it, that never sends the answer.
     """
     if use:
-        return preview(request, app, who, mention_id, text, use)
+        return _previewed(request, app, who, mention_id, text, use)
     if page:
-        return save(request, app, who, mention_id, text, once, page)
+        return _saved(request, app, who, mention_id, text, once, page)
     try:
         said = _sent(app, who, mention_id, text, once=once, known=known, again=again, by_hand=by_hand)
     except (UserError, RemoteError) as error:
