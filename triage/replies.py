@@ -25,7 +25,7 @@ LONGEST_TEXT = 20_000
 """Characters of an answer or a draft."""
 
 SENT = frozenset({State.DONE})
-UNDER_WAY = frozenset({State.PLANNED, State.SENDING, State.DOUBT})
+UNDER_WAY = frozenset({State.PLANNED, State.SENDING})
 LIKE = 80.0  # of 100: how like a question must be to one that was answered
 LEAST_WORDS = 4  # in a question; fewer are like anything
 
@@ -181,8 +181,10 @@ def _again(now: Situation) -> tuple[May, str, str] | None:
         where = "" if answer.mention_id == now.mention_id else f" (to post {answer.mention_id} of the thread)"
         if answer.state in SENT:
             return May.AGAIN, f"{answer.by} answered at {_clock(answer.at)}{where}", "read that answer first; then close, or answer again"
+        if answer.state is State.DOUBT:
+            return May.AGAIN, f"it is not known whether {answer.by}'s answer was posted{where}", "wait until it is known, or look"
         if answer.state in UNDER_WAY:
-            step = "wait for it, or take it back" if answer.can_be_taken_back else "wait until it is known what became of it"
+            step = "wait for it, or take it back" if answer.can_be_taken_back else "wait for it: it can't be taken back any more"
             return May.AGAIN, f"{answer.by}'s answer is on its way{where}", step
         if answer.state is State.PARKED:
             return May.AGAIN, f"{answer.by}'s answer is stuck{where}", "decide on it first: it may still be sent"

@@ -59,7 +59,7 @@ def situation(**more: Any) -> Situation:
         ({"given": [GIVEN]}, May.AGAIN, "bo answered at 2026-05-01 12:00 UTC"),
         ({"given": [replace(GIVEN, mention_id=8)]}, May.AGAIN, "(to post 8 of the thread)"),
         ({"given": [replace(GIVEN, state=State.PLANNED)]}, May.AGAIN, "bo's answer is on its way"),
-        ({"given": [replace(GIVEN, state=State.DOUBT)]}, May.AGAIN, "bo's answer is on its way"),
+        ({"given": [replace(GIVEN, state=State.DOUBT)]}, May.AGAIN, "it is not known whether bo's answer was posted"),
         ({"given": [replace(GIVEN, state=State.PARKED)]}, May.AGAIN, "bo's answer is stuck"),
         ({"given": [replace(GIVEN, state=State.REJECTED)]}, May.YES, ""),
         ({"colleague": "kim", "colleague_at": NOW}, May.AGAIN, "kim answered from their own account"),
