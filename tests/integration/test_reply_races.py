@@ -5,6 +5,7 @@ The far side's own ledger (`acme.replies`) tells what was posted.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -74,7 +75,8 @@ def test_of_taking_back_and_sending_one_wins(app: Service, other: Service) -> No
     for turn, mention in enumerate(mentions):
         (reply,) = people.answer_mention(app, mention, "like this", "ana", hold=HOLD)
         app.clock.move(seconds=HOLD)
-        calls: list[Callable[[], Any]] = [partial(people.unsend, app, mention, "ana"), partial(deliver, other, [reply])]
+        # The worker reads a while before it claims: the person comes earlier or later, so that both are met in the middle.
+        calls: list[Callable[[], Any]] = [partial(after, turn % 20, people.unsend, app, mention, "ana"), partial(deliver, other, [reply])]
         outcome, _ = at_once(*calls) if turn % 2 else reversed(at_once(*reversed(calls)))
         posted = [sent for sent in app.acme.replies if sent.key.endswith("/reply/1") and sent.mention.parent_id == post_of(app, mention)]
         state, task = app.store.outbox.row(reply)["state"], app.store.outbox.row(tasks[mention])["state"]
@@ -91,6 +93,11 @@ def test_of_taking_back_and_sending_one_wins(app: Service, other: Service) -> No
     assert won["person"] + won["worker"] == ROUNDS
     app.pass_(hours=1)  # and nothing that was taken back goes out later
     assert len(app.acme.replies) == won["worker"]
+
+
+def after(milliseconds: int, call: Callable[..., Any], *given: Any) -> Any:
+    time.sleep(milliseconds / 1000)
+    return call(*given)
 
 
 def post_of(app: Service, mention: int) -> str:
