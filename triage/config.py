@@ -24,12 +24,31 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateA
 from triage import config_lines, config_secrets
 from triage.config_errors import explain, is_model, item_type, key_of, nearest, plain_types, refuse, unknown
 from triage.config_lines import Key, Places
-from triage.config_rules import Confidence, Count, Followers, Rule, Section, Share, Step, Target, Text, When, Words, check
+from triage.config_rules import (
+    Answer,
+    Confidence,
+    Count,
+    Followers,
+    Rule,
+    Section,
+    Share,
+    Step,
+    Style,
+    Target,
+    Text,
+    When,
+    Words,
+    check,
+    check_answers,
+    check_approvers,
+    check_style,
+)
 from triage.config_secrets import Secret, absolute, fetch, for_model, passwords_in, pointer_in, resolved, values_in
 from triage.errors import ConfigError
 from triage.mention import HUMAN, Label
 
 __all__ = [
+    "Answer",
     "Audit",
     "Autonomy",
     "Confidence",
@@ -41,6 +60,7 @@ __all__ = [
     "Rule",
     "Secret",
     "Step",
+    "Style",
     "Web",
     "When",
     "load",
@@ -102,6 +122,7 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
+Hold = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=600, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -171,6 +192,12 @@ class Web(Section):
     idle: Duration = Field(default=43200.0, description="A session that nobody used for so long is over.")
     longest: Duration = Field(default=1209600.0, description="A session is over after so long, however much it is used.")
     claim: Duration = Field(default=600.0, description="Who answers an item and does not have it open for so long no longer holds it.")
+    hold: Hold = Field(
+        default=15.0, description="How long an answer waits before it is sent, so that it can be taken back; 0s sends at once."
+    )
+    deputy: Duration = Field(
+        default=14400.0, description="An answer that waited so long for its approval may be let go by any approver or admin but its writer."
+    )
 
 
 class Log(Section):
@@ -266,6 +293,12 @@ class Config(Section):
     trackers: dict[str, Connector] = Field(default_factory=dict, description="Where tickets go. The first one gets the tickets.")
     notifiers: dict[str, Connector] = Field(default_factory=dict, description="Where alerts go. Each one gets every alert.")
     rules: tuple[Rule, ...] = Field(default=(), description="What to do with what; the first match wins. Without it those of the sample.")
+    groups: dict[str, Words] = Field(
+        default_factory=dict, description="Groups of people, by the names that they log in with, for `rules[].approve`: `legal: [ana, bo]`."
+    )
+    product: str = Field(default="", description="What you call what you make, for prepared answers.")
+    answers: tuple[Answer, ...] = Field(default=(), description="Answers that were written beforehand.")
+    style: tuple[Style, ...] = Field(default=(), description="What the team's guide to writing advises against.")
     audit: Audit = Field(default=Audit(), description="The blind audit.")
     autonomy: Autonomy = Field(default=Autonomy(), description="When a rule with `mode: earn` acts alone.")
     retention: dict[Label, Duration] = Field(
@@ -346,6 +379,9 @@ def parse(text: str, path: Path | None = None, env: Mapping[str, str] | None = N
     except ValidationError as error:
         raise refuse(name, places, [*found, *explain(error, Config)]) from None
     found += _never_earned(config)
+    found += [(("rules", index), text) for index, text in check_approvers(config.rules, list(config.groups))]
+    found += [(("answers", index), text) for index, text in check_answers(config.answers, config.product)]
+    found += [(("style", index), text) for index, text in check_style(config.style)]
     if found:
         raise refuse(name, places, found)
     config._path, config._places = path, places

@@ -23,6 +23,12 @@ Signal = Literal["anger", "security", "data_loss", "payment", "outage", "feature
 TEMPLATE_NAMES = ("author", "handle", "label", "ticket", "url")
 """What a draft's template may use."""
 
+ANSWER_NAMES = ("author", "handle", "ticket", "url", "product")
+"""What a prepared answer's template may use."""
+
+APPROVERS = ("approver", "admin")
+"""The roles that a rule may name in `approve`, beside the groups of the config."""
+
 
 class Section(BaseModel):
     """A part of the config file: frozen, and a key that it doesn't know is an error."""
@@ -115,6 +121,72 @@ class Rule(Section):
         default=None,
         description="The answer that `draft` prepares: a Jinja template that may use author, handle, label, ticket and url.",
     )
+    approve: Text | None = Field(
+        default=None,
+        description="Who lets an answer to such a post go, which is never who wrote it: approver, admin, or a name from `groups`.",
+    )
+
+
+class Answer(Section):
+    """An answer that was written beforehand."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)] = Field(description="What the list of prepared answers calls it. Unique.")
+    text: Text = Field(description="The answer: a Jinja template that may use author, handle, ticket, url and product.")
+    kind: Literal["answer", "thanks"] = Field(default="answer", description="thanks is for praise, which it thanks with one key.")
+    problem: Text | None = Field(
+        default=None, description="The key of the ticket that it speaks of. Once that is solved the answer is refused."
+    )
+    language: Text | None = Field(default=None, description="The language that it is written in. `pt` fits posts in `pt-BR` too.")
+    playful: Flag = Field(default=False, description="It jokes: refused on angry posts, outages and lost data.")
+
+
+class Style(Section):
+    """Words that the team's guide advises against. They are shown while somebody writes, and stop nobody."""
+
+    words: Words = Field(default=(), description="Whole words or phrases, whatever their case. A `*` at the end takes every ending.")
+    pattern: Text | None = Field(default=None, description="The same as a regular expression of Python, whatever the case.")
+    say: Text | None = Field(default=None, description="What to write instead.")
+    line: Text = Field(description="The line of the guide, as it is cited.")
+    guide: Text | None = Field(default=None, description="A link to that line.")
+
+
+def check_answers(answers: Sequence[Answer], product: str) -> list[tuple[int, str]]:
+    """What is wrong with prepared answers, as the position and the reason in words."""
+    found: list[tuple[int, str]] = []
+    for index, answer in enumerate(answers):
+        if any(answer.name == other.name for other in answers[:index]):
+            found.append((index, f'the name "{answer.name}" is given twice; answers need names of their own'))
+        used, wrong = _names_in(answer.text, ANSWER_NAMES, "text")
+        found += [(index, text) for text in wrong]
+        if "product" in used and not product:
+            found.append((index, "text uses product, and the config names none: add `product: …`"))
+    return found
+
+
+def check_style(style: Sequence[Style]) -> list[tuple[int, str]]:
+    """What is wrong with the style list, as the position and the reason in words."""
+    found: list[tuple[int, str]] = []
+    for index, one in enumerate(style):
+        if not one.words and one.pattern is None:
+            found.append((index, "looks for nothing; give it words or a pattern"))
+        if any(not word.strip().strip("*").strip() for word in one.words):
+            found.append((index, "words holds one without letters; a word, or its beginning and `*`"))
+        if one.pattern is not None:
+            try:
+                re.compile(one.pattern)
+            except re.error as error:
+                found.append((index, f"pattern is no regular expression: {error}"))
+    return found
+
+
+def check_approvers(rules: Sequence[Rule], groups: Sequence[str]) -> list[tuple[int, str]]:
+    """Rules that ask nobody for an approval."""
+    known = [*APPROVERS, *groups]
+    return [
+        (index, f'approve: "{rule.approve}" is no role that approves and no group{nearest(rule.approve, known)}')
+        for index, rule in enumerate(rules)
+        if rule.approve is not None and rule.approve not in known
+    ]
 
 
 def check(rules: Sequence[Rule]) -> list[tuple[int, str]]:
@@ -178,6 +250,11 @@ def _contradictions(rule: Rule) -> Iterator[str]:
 
 def _template(text: str) -> Iterator[str]:
     """What is wrong with a draft's template."""
+    yield from _names_in(text, TEMPLATE_NAMES, "draft")[1]
+
+
+def _names_in(text: str, known: Sequence[str], what: str) -> tuple[set[str], list[str]]:
+    """The names that a template uses, and what is wrong with it."""
     from jinja2 import TemplateSyntaxError, meta  # only a rule with a draft pays for it
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -185,10 +262,8 @@ def _template(text: str) -> Iterator[str]:
     try:
         names = meta.find_undeclared_variables(environment.parse(text))
     except TemplateSyntaxError as error:
-        yield f"draft is no valid template: {error.message}"
-        return
-    for name in sorted(names - set(TEMPLATE_NAMES)):
-        yield f'draft uses "{name}", which nothing fills{nearest(name, TEMPLATE_NAMES)}'
+        return set(), [f"{what} is no valid template: {error.message}"]
+    return names, [f'{what} uses "{name}", which nothing fills{nearest(name, known)}' for name in sorted(names - set(known))]
 
 
 # Can a rule ever match? The conditions with few values are a grid of cells. A rule is dead when each of its cells is

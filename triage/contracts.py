@@ -87,6 +87,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A post as it would go out: its whole text, its length as its server counts, and the server's limit (None: it has none)."""
+
+    text: str
+    length: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One line of `triage doctor`: `level` is ok, warn or fail; a warn or fail ends with `next_step`."""
 
@@ -122,6 +131,9 @@ class Platform(Protocol):
 
         Each is within the server's limit, to which the @name and the content warning count.
         """
+
+    def show(self, mention: Mention, part: str) -> Shown:
+        """One of `compose`'s posts as `reply` would post it."""
 
     def reply(self, work: Work) -> Receipt:
         """Post `work.payload["text"]` (one of `compose`'s posts) in answer to `work.mention`, never more public than it.

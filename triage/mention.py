@@ -38,6 +38,11 @@ class Visibility(StrEnum):
         """True for posts that only followers or the people named in them can read."""
         return self in (Visibility.PRIVATE, Visibility.DIRECT)
 
+    @property
+    def of_answer(self) -> Visibility:
+        """As public as the post, but for followers' posts: those are answered to the author alone, because our followers are not theirs."""
+        return Visibility.DIRECT if self.is_private else self
+
     def narrowest(self, other: Visibility) -> Visibility:
         """The less public of the two."""
         order = list(Visibility)

@@ -291,12 +291,17 @@ class PlatformContract:
         platform = far.platform()
         parts = platform.compose(mention, "This sentence is one of many. " * 60)
         assert len(parts) > 1
+        shown = [platform.show(mention, part) for part in parts]
+        assert all(one.limit == far.limit and one.length <= far.limit for one in shown)
         previous: Receipt | None = None
         for number, part in enumerate(parts):
             previous = platform.reply(work(mention, part, key=f"reply/{number}", previous=previous))
         replies = far.replies()
         assert len(replies) == len(parts)
         assert all(counted_length(posted.text) + len(posted.warning) <= far.limit for posted in replies)
+        assert [(one.text, one.length) for one in shown] == [
+            (posted.text, counted_length(posted.text) + len(posted.warning)) for posted in replies
+        ]
         assert replies[0].in_reply_to == mention.remote_id
         assert len({posted.in_reply_to for posted in replies}) == len(replies)
         assert list(platform.compose(mention, "Short.")) == ["Short."]

@@ -22,7 +22,7 @@ from tests.bench.fill import fill, link_of
 from tests.service import Service, service
 from triage.errors import NotAccepted, OutcomeUnknown, UserError
 from triage.pipeline import items as verbs
-from triage.pipeline import judge, people, trust, upkeep
+from triage.pipeline import judge, people, replying, trust, upkeep
 from triage.store import Store, totals
 from triage.store.insights import Period
 from triage.web.health import take_snapshot
@@ -160,6 +160,13 @@ def do_everything(made: Service, recorder: Recorder) -> None:
         store.desk.close(
             next(row["id"] for row in reversed(queue) if row["kind"] == "task" and row["id"] != task), "robin", made.clock.now(), ""
         )
+        for which in (mention, store.desk.mention_id(bug.uri)):
+            replying.desk(made, which)
+            store.drafts.save(which, "robin", "half an answer", made.clock.now(), once="other")
+        people.answer_mention(made, mention, "Taken back.", "robin", hold=15, known=10**9, once="form")
+        people.unsend(made, mention, "robin")
+        store.approvals.open()
+        store.replies.solved(["QUAY-1"])
         quarantined = store.views.quarantined()
         store.desk.dismiss(quarantined[0]["id"], "robin", made.clock.now())
     with recorder.during("an item"):

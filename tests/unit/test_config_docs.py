@@ -31,7 +31,7 @@ def test_the_sample_shows_every_key_and_its_comments_tell_the_defaults() -> None
     """With every comment switched on it still loads, and holds each key that there is."""
     data, places = config_lines.read(uncommented(config.sample()), "sample")
     shown = {".".join("*" if isinstance(part, int) else part for part in key) for key in places}
-    shown = {re.sub(r"^(sources|trackers|notifiers|components)\.\w+", r"\1.*", key) for key in shown}
+    shown = {re.sub(r"^(sources|trackers|notifiers|components|groups)\.\w+", r"\1.*", key) for key in shown}
     for key, _ in keys_of(config.Config):
         key = key.replace("[]", ".*").replace("<name>", "*").replace("<label>", "praise")
         assert key in shown, f"{key} is missing from the sample"

@@ -19,6 +19,7 @@ from tests.web.test_access import in_together
 from triage.contracts import Item, Page
 from triage.errors import OutcomeUnknown, UserError
 from triage.person import Role
+from triage.store.replies import Written
 from triage.store.schema import drafts, mentions, meta, metadata, notes
 
 ANA, BO = "ana@example.social", "bo@example.org"
@@ -44,7 +45,7 @@ def filled(tmp_path: Path, store_url: str) -> Iterator[Service]:
     acme.edit(first.remote_id, "the xyzzy is broken, and plugh too")
     app.pass_(hours=2)
     (task,) = [row for row in app.actions("task") if row["state"] == "planned"]
-    app.store.desk.answer(task["id"], ["look at the xyzzy page"], "cleo", app.clock.now(), via="acme")
+    app.store.replies.answer(task["id"], Written("look at the xyzzy page", ["look at the xyzzy page"], "acme"), "cleo", app.clock.now())
     app.pass_()
     acme.post(ANA, "how do I xyzzy again?")
     app.pass_()

@@ -166,7 +166,7 @@ def _tell(app: App, ids: Sequence[int]) -> None:
         row = app.store.outbox.row(action_id)
         words = {
             "done": f"done: {row['remote_key'] or row['remote_id']} {row['url']}".rstrip(),
-            "planned": "planned; a worker sends it" if row["via"] != "human" else row["reason"],
+            "planned": row["reason"] if row["via"] == "human" or "waits for approval" in row["reason"] else "planned; a worker sends it",
             "doubt": "the server did not tell the outcome; triage waits, looks, and keeps it in the queue meanwhile",
         }
         click.echo(f"{row['kind']} {action_id}: {words.get(row['state'], row['state'] + ': ' + row['error'])}")

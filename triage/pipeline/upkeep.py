@@ -1,4 +1,4 @@
-"""What is done every now and then: tickets read back, the audit for duplicates, sleepers woken, a store counted, log-ins and claims over."""
+"""What is done every now and then: tickets read back, the audit for duplicates, sleepers woken, a store counted, what is over forgotten."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from triage.contracts import Change, Finding, Item, Manifest, Page
+from triage.contracts import Change, Finding, Item, Manifest, Page, Shown
 from triage.errors import Refused
 from triage.mention import Author, Mention, Receipt, Visibility, Work
 from triage.text import is_web_address, neutralise, one_line, shorten
@@ -69,6 +69,10 @@ class ImportedPlatform:
     def compose(self, mention: Mention, text: str) -> Sequence[str]:
         """The text as it is: a person pastes it where it belongs."""
         return [text]
+
+    def show(self, mention: Mention, part: str) -> Shown:
+        """The text as it is."""
+        return Shown(part, len(part), None)
 
     def reply(self, work: Work) -> Receipt:
         """Refused: a person answers."""

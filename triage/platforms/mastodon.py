@@ -25,9 +25,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from triage import remote
 from triage.budget import POSTS
-from triage.contracts import Change, Finding, Item, Manifest, Page
+from triage.contracts import Change, Finding, Item, Manifest, Page, Shown
 from triage.errors import Gone, NotAccepted, OutcomeUnknown, Refused, Unauthorized
-from triage.mention import Mention, Receipt, Visibility, Work
+from triage.mention import Mention, Receipt, Work
 from triage.platforms.mastodon_doctor import examine
 from triage.platforms.mastodon_feeds import PAGE, Entry, Read, back_to, forward, newest_keys
 from triage.platforms.mastodon_server import Server
@@ -245,6 +245,13 @@ class MastodonPlatform:
         except ValueError as error:
             raise Refused(f"{self.name}: {error}") from None
 
+    def show(self, mention: Mention, part: str) -> Shown:
+        """With the @name in front, counted as Mastodon does, the content warning, too: a link as the instance says, names without hosts."""
+        facts = self._server.facts()
+        text = self._with_name(mention, part)
+        length = counted_length(text, facts.url_length) + counted_length(mention.warning, facts.url_length)
+        return Shown(text, length, facts.max_characters)
+
     def reply(self, work: Work) -> Receipt:
         """Answer in the thread, naming only the author, with the parent's content warning."""
         mention = _mention_of(work)
@@ -256,7 +263,7 @@ class MastodonPlatform:
                     self._server.client.status_post(
                         self._whole_text(work),
                         in_reply_to_id=_parent_of(work),
-                        visibility=str(reply_visibility(mention.visibility)),
+                        visibility=str(mention.visibility.of_answer),
                         spoiler_text=mention.warning or None,
                         language=work.payload.get("language") or mention.language,
                         idempotency_key=idempotency_key(work),
@@ -311,9 +318,11 @@ class MastodonPlatform:
         return self._server.facts().is_mastodon
 
     def _whole_text(self, work: Work) -> str:
+        return self._with_name(_mention_of(work), str(work.payload["text"]))
+
+    def _with_name(self, mention: Mention, part: str) -> str:
         """The text with the author's @name in front, unless it is there already."""
-        mention = _mention_of(work)
-        answer = neutralise(str(work.payload["text"])).strip()
+        answer = neutralise(part).strip()
         names = {self._name_of(mention), f"@{mention.author.handle}"}
         first = answer.split(maxsplit=1)[0].rstrip(",:").casefold() if answer else ""
         return answer if first in {name.casefold() for name in names} else f"{self._name_of(mention)} {answer}"
@@ -416,11 +425,6 @@ class MastodonPlatform:
 
 def _accept(request_id: str, client: Any) -> None:
     client.accept_notification_request(request_id)
-
-
-def reply_visibility(parent: Visibility) -> Visibility:
-    """As public as the parent, but for followers' posts: those go to the author alone, because our followers are not theirs."""
-    return Visibility.DIRECT if parent.is_private else parent
 
 
 def idempotency_key(work: Work) -> str:

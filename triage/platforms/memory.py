@@ -16,7 +16,7 @@ from threading import Condition, Event
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from triage.contracts import Change, Finding, Item, Manifest, Page
+from triage.contracts import Change, Finding, Item, Manifest, Page, Shown
 from triage.errors import Gone, Refused, RemoteError
 from triage.mention import Author, Mention, Receipt, Visibility, Work
 from triage.text import counted_length, normalised, split_post
@@ -202,6 +202,11 @@ class MemoryPlatform:
         except ValueError as error:
             raise Refused(f"{self.name}: {error}") from None
 
+    def show(self, mention: Mention, part: str) -> Shown:
+        """With the @name in front; the content warning counts, too."""
+        text = f"@{mention.author.handle} {part}"
+        return Shown(text, counted_length(text) + counted_length(mention.warning), self.options.max_characters)
+
     def reply(self, work: Work) -> Receipt:
         """Post it; the same action never posts twice."""
         mention = work.mention
@@ -218,9 +223,10 @@ class MemoryPlatform:
         with self._changed:
             sent = next((one for one in self.replies if one.key == work.key), None)
             if sent is None:
-                visibility = Visibility.DIRECT if mention.visibility.is_private else mention.visibility
                 text = f"@{mention.author.handle} {work.payload['text']}"
-                post = self.post(self.options.handle, text, reply_to=parent, visibility=visibility, warning=mention.warning)
+                post = self.post(
+                    self.options.handle, text, reply_to=parent, visibility=mention.visibility.of_answer, warning=mention.warning
+                )
                 sent = Sent(post, work.key)
                 self.replies.append(sent)
         if failure is not None:

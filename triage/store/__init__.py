@@ -3,7 +3,7 @@
 `Store` holds six rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
 that we talk to, and the alerts), the desk (what people do), the views (what they look at) and the history (what was, to be judged
 again). Beside them stand the place (where the store is and belongs), the markers, the tickets, the models, the samples of the
-blind audit, the people who use the queue, their sessions, and privacy.
+blind audit, the answers with their drafts and approvals, the people who use the queue, their sessions, and privacy.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from pathlib import Path
 
 from triage.delivery import Pace
 from triage.store.accounts import Accounts
+from triage.store.approvals import Approvals
 from triage.store.claims import Claims
 from triage.store.coverage import Coverage
 from triage.store.database import Database
 from triage.store.desk import Desk
+from triage.store.drafts import Drafts
 from triage.store.history import History
 from triage.store.inbox import Inbox
 from triage.store.insights import Insights
@@ -30,6 +32,7 @@ from triage.store.people import People
 from triage.store.place import Place
 from triage.store.presence import Presence
 from triage.store.privacy import Privacy
+from triage.store.replies import Replies
 from triage.store.samples import Samples
 from triage.store.sessions import Sessions
 from triage.store.tickets import Tickets
@@ -74,6 +77,9 @@ class Store:
         self.models = Models(self.database)
         self.desk = Desk(self.database, site=site)
         self.items = Items(self.database, site=site, observe=observe)
+        self.replies = Replies(self.database, site=site)
+        self.drafts = Drafts(self.database)
+        self.approvals = Approvals(self.database)
         self.people = People(self.database)
         self.sessions = Sessions(self.database)
         self.privacy = Privacy(self.database, self.place, site=site)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from triage.contracts import Item
 from triage.mention import ActionKind, Mention, State, Visibility
-from triage.store import rows
+from triage.store import drafts, rows
 from triage.store.database import insert
 from triage.store.moves import add_audit, cancel, withdraw_ticket
 from triage.store.schema import actions, alerts, mentions, revisions
@@ -45,11 +46,7 @@ def revise(connection: Connection, mention_id: int, item: Item, *, now: datetime
         .values(values | {"revision": number, "due_at": now, "attempt": 0, "read_at": now, "quarantined": None})
     )
     add_audit(connection, now, row["author"], "edited the post", mention_id=mention_id, detail=f"revision {number}")
-    mine = connection.execute(sa.select(actions).where(actions.c.mention_id == mention_id)).mappings().all()
-    for action in mine:
-        if action["kind"] == ActionKind.REPLY and action["state"] == State.PLANNED:
-            cancel(connection, action["id"], now, "the post was edited after the answer was approved")
-            _reopen(connection, action["payload"].get("task_id"), now, "the post was edited after the answer was approved")
+    _void_answers(connection, mention_id, now, "the post was edited after the answer was approved", reopen=True)
     if not item.mention.visibility.is_private:
         key = f"{site}/{row['uri']}/edited/{number}"
         _tell_ticket(connection, mention_id, now, key, "edited", "the post was edited after it was filed")
@@ -82,6 +79,28 @@ def _tell_ticket(connection: Connection, mention_id: int, now: datetime, key: st
     connection.execute(insert(connection, actions).on_conflict_do_nothing(), [comment])
 
 
+def _void_answers(connection: Connection, mention_id: int, now: datetime, why: str, *, reopen: bool) -> None:
+    """Answers that were not sent yet are not sent any more, an approval is void, and their text is their writers' draft again."""
+    of_mention = sa.select(actions).where(actions.c.mention_id == mention_id, actions.c.kind == str(ActionKind.REPLY))
+    planned = of_mention.where(actions.c.state == str(State.PLANNED)).order_by(actions.c.id)
+    unsent: dict[tuple[str, int], list[RowMapping]] = {}
+    for action in connection.execute(planned).mappings().all():
+        payload = action["payload"]
+        unsent.setdefault((payload.get("by", ""), payload.get("task_id") or 0), []).append(action)
+        cancel(connection, action["id"], now, why)
+        if reopen:
+            _reopen(connection, payload.get("task_id"), now, why)
+    for (by, _), parts in unsent.items():
+        if by:
+            drafts.give_back(connection, mention_id, by, whole(parts), now)
+
+
+def whole(parts: Sequence[RowMapping]) -> str:
+    """The text of an answer as it was written; where its first posts are left out, that of the others."""
+    known = parts[0]["payload"].get("whole")
+    return str(known) if known else "\n\n".join(str(part["payload"].get("text", "")) for part in parts)
+
+
 def _reopen(connection: Connection, task_id: int | None, now: datetime, why: str) -> None:
     if task_id is None:
         return
@@ -94,6 +113,7 @@ def delete(connection: Connection, row: RowMapping, *, now: datetime, site: str)
     """The post is gone: nothing that was planned for it is sent any more. What was filed stays, and its ticket is told."""
     connection.execute(sa.update(mentions).where(mentions.c.id == row["id"]).values(deleted_at=now, due_at=None, attempt=0, reread_at=None))
     add_audit(connection, now, row["author"], "deleted the post", mention_id=row["id"])
+    _void_answers(connection, row["id"], now, "the post was deleted by its author", reopen=False)
     # A security report that disappears is all the more a matter for a person.
     alarmed = connection.execute(sa.select(alerts.c.id).where(alerts.c.subject == row["uri"], alerts.c.closed_at.is_(None))).first()
     planned = sa.select(actions.c.id, actions.c.kind).where(actions.c.mention_id == row["id"], actions.c.state == str(State.PLANNED))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -14,7 +13,6 @@ from triage.store import rows
 from triage.store.board import Claimed
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, cancel, close_alert, close_task, open_task
-from triage.store.returns import answered
 from triage.store.schema import Link, actions, alerts, mentions, problems, verdicts
 
 
@@ -29,47 +27,6 @@ class Desk:
         """An open task; `UserError` when it is none, or no longer open."""
         with self._database.read() as connection:
             return open_task(connection, task_id)
-
-    def answer(self, task_id: int, parts: Sequence[str], by: str, now: datetime, *, via: str | None) -> list[int]:
-        """Close the task and plan its answer, one action a post, each after the one before. Of two people one wins.
-
-        `via` is the source that posts it; None makes it a task to post by hand. Returns the ids of the actions.
-        """
-        with self._database.write() as connection:
-            wanted = sa.select(mentions).join(actions, actions.c.mention_id == mentions.c.id).where(actions.c.id == task_id)
-            # The mention first, as everywhere: who takes the task first and then the mention waits for a worker that waits for it.
-            mention = connection.execute(wanted.with_for_update(of=mentions)).mappings().first()
-            task = close_task(connection, task_id, by, now)
-            if mention is None:
-                raise UserError(f"task {task_id} belongs to no post; close it: triage close {task_id}")
-            if mention["deleted_at"] is not None:
-                raise UserError("the post was deleted by its author; close the task: triage close " + str(task_id))
-            earlier = sa.select(sa.func.count()).where(actions.c.mention_id == mention["id"], actions.c.kind == str(ActionKind.REPLY))
-            number = connection.scalar(earlier) or 0
-            made: list[int] = []
-            for part in parts:
-                number += 1
-                row = {
-                    "key": f"{task['key']}/reply/{number}",
-                    "kind": str(ActionKind.REPLY),
-                    "via": via or HUMAN,
-                    "state": str(State.PLANNED),
-                    "mention_id": mention["id"],
-                    "problem_id": task["problem_id"],
-                    "after_id": made[-1] if made and via else None,
-                    "reason": f"answered by {by}"
-                    if via
-                    else f"{by} answered; post it by hand at {mention['data'].get('url') or mention['uri']}",
-                    "rule": "",
-                    "payload": {"text": rows.clean(part), "by": by, "by_person": True, "task_id": task_id}
-                    | ({} if via else {"what": "post by hand"}),
-                    "due_at": now if via and not made else None,
-                    "created_at": now,
-                }
-                made.append(int(connection.execute(sa.insert(actions).values(row).returning(actions.c.id)).scalar_one()))
-            answered(connection, mention["id"], by, now)
-            add_audit(connection, now, by, "answered", mention_id=mention["id"], action_id=task_id, detail=" / ".join(parts))
-        return made
 
     def close(self, task_id: int, by: str, now: datetime, why: str) -> None:
         """Close a task without an answer of ours."""

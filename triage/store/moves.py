@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, State
 from triage.store import batch, rows
-from triage.store.schema import actions, alerts, audit, mentions
+from triage.store.schema import actions, alerts, approvals, audit, mentions
 
 
 def add_audit(
@@ -47,7 +47,11 @@ def cancel(connection: Connection, action_id: int, now: datetime, why: str, by: 
     mention_id = connection.scalar(sa.select(actions.c.mention_id).where(actions.c.id == action_id))
     add_audit(connection, now, by, "cancelled", mention_id=mention_id, action_id=action_id, detail=why)
     subjects = [connection.scalar(sa.select(actions.c.key).where(actions.c.id == action_id))]
-    if connection.scalar(sa.select(actions.c.kind).where(actions.c.id == action_id)) == ActionKind.TASK:
+    kind = connection.scalar(sa.select(actions.c.kind).where(actions.c.id == action_id))
+    if kind == ActionKind.REPLY:
+        open_approval = sa.update(approvals).where(approvals.c.action_id == action_id, approvals.c.decision.is_(None))
+        connection.execute(open_approval.values(decision="void", decided_by=by, decided_at=now, why=rows.clean(why)))
+    if kind == ActionKind.TASK:
         subjects.append(connection.scalar(sa.select(mentions.c.uri).where(mentions.c.id == mention_id)))
     for (alert_id,) in connection.execute(sa.select(alerts.c.id).where(alerts.c.subject.in_(subjects), alerts.c.closed_at.is_(None))).all():
         close_alert(connection, now, alert_id)

@@ -26,7 +26,7 @@ from triage.store.markers import MARKED, marker_of
 from triage.store.moves import add_audit, cancel, withdraw_ticket
 from triage.store.owners import Owners
 from triage.store.place import Place, Stand
-from triage.store.schema import accounts, actions, alerts, attempts, mentions, problems, revisions, sightings, verdicts
+from triage.store.schema import accounts, actions, alerts, approvals, attempts, mentions, problems, revisions, sightings, verdicts
 
 JUDGE_FIRST = timedelta(seconds=3)
 ONCE = (*MARKED, ActionKind.REPLY)  # what must not be sent twice; an alert may be
@@ -176,7 +176,7 @@ class Outbox:
         row = connection.execute(sa.select(actions).where(actions.c.id == action_id).with_for_update()).mappings().first()
         if row is None or row["state"] != State.PLANNED or row["via"] == HUMAN or row["due_at"] is None or row["due_at"] > now:
             return None
-        if self._is_void(connection, row, now):
+        if self._is_void(connection, row, now) or self._waits(connection, row, now):
             return None
         if row["after_id"] is not None and not self._is_done(connection, row["after_id"]):
             connection.execute(sa.update(actions).where(actions.c.id == action_id).values(due_at=None))
@@ -241,6 +241,21 @@ class Outbox:
             connection.execute(sa.update(actions).where(actions.c.id == row["id"]).values(due_at=now + JUDGE_FIRST))
             return True
         return False
+
+    def _waits(self, connection: Connection, row: RowMapping, now: datetime) -> bool:
+        """Whether an answer can still be taken back, or waits for an approval; whoever may have made it due."""
+        if row["kind"] != ActionKind.REPLY:
+            return False
+        held = row["payload"].get("held_until")
+        if held is not None and datetime.fromisoformat(held) > now:
+            connection.execute(sa.update(actions).where(actions.c.id == row["id"]).values(due_at=datetime.fromisoformat(held)))
+            return True
+        first = row["payload"].get("first", row["id"])
+        decision = connection.execute(sa.select(approvals.c.decision).where(approvals.c.action_id == first)).first()
+        if decision is None or decision.decision == "approved":
+            return False
+        connection.execute(sa.update(actions).where(actions.c.id == row["id"]).values(due_at=None))
+        return True
 
     def strand(self, action_id: int, via: str, now: datetime) -> None:
         """Its far side is not in the config any more: a person decides. Nothing was sent."""

@@ -31,6 +31,11 @@ def answered(connection: Connection, mention_id: int, by: str, now: datetime) ->
     connection.execute(statement.on_conflict_do_update(index_elements=["mention_id"], set_=values))
 
 
+def unanswered(connection: Connection, mention_id: int) -> None:
+    """The answer was taken back: nobody answered it."""
+    connection.execute(sa.update(items).where(items.c.mention_id == mention_id).values(answered_by="", answered_at=None))
+
+
 def hand_back(connection: Connection, board: Board, judged: Sequence[Judged], now: datetime) -> None:
     """Give new replies to whoever answered their author last in the same thread; those of people who are away stay in the queue.
 

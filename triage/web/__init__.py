@@ -24,6 +24,7 @@ ROOMS = (
     "privacy",
     "item",
     "live",
+    "reply",
 )
 
 LARGEST_BODY = 1_048_576
