@@ -19,6 +19,7 @@ from triage.errors import ConfigError, UserError
 from triage.mention import Label, Mention, Verdict
 from triage.pipeline.registry import Registry
 from triage.store import Store
+from triage.targets import targets
 from triage.text import classifier_input
 from triage.trust import policy
 
@@ -87,6 +88,7 @@ class App:
             pace=Pace(delivery.settle, delivery.retry_first, delivery.retry_longest, delivery.attempts_before_parking),
             drain=delivery.drain,
             policy=policy(config),
+            targets=targets(config),
         )
         self._made: dict[tuple[str, str], Any] = {}
         self.registry = Registry(config, self.store, self.clock)

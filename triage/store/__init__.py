@@ -3,7 +3,7 @@
 `Store` holds six rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
 that we talk to, and the alerts), the desk (what people do), the views (what they look at) and the history (what was, to be judged
 again). Beside them stand the place (where the store is and belongs), the markers, the tickets, the models, the samples of the
-blind audit, the people who use the queue, and their sessions.
+blind audit, the people who use the queue, their sessions, the list that they work through, and what they do with an item.
 """
 
 from __future__ import annotations
@@ -18,24 +18,28 @@ from triage.store.database import Database
 from triage.store.desk import Desk
 from triage.store.history import History
 from triage.store.inbox import Inbox
+from triage.store.items import Items
 from triage.store.markers import Markers
 from triage.store.models import Models
 from triage.store.outbox import Outbox
 from triage.store.owners import Owners
 from triage.store.people import People
 from triage.store.place import Place
+from triage.store.queue import Queue
 from triage.store.samples import Samples
 from triage.store.sessions import Sessions
 from triage.store.tickets import Tickets
 from triage.store.totals import keep
 from triage.store.views import Views
+from triage.targets import Targets
 from triage.trust import Policy
 
 
 class Store:
     """An open store, migrated to this version's schema.
 
-    `folder` is the state folder, in which its heartbeat is noted. `policy` tells what is audited, nothing without it.
+    `folder` is the state folder, in which its heartbeat is noted. `policy` tells what is audited, nothing without it;
+    `targets` by when people should have answered, never without them.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Store:
         pace: Pace | None = None,
         drain: float = 1.0,
         policy: Policy | None = None,
+        targets: Targets | None = None,
     ) -> None:
         self.database = Database(url)
         self.database.migrate()
@@ -68,6 +73,8 @@ class Store:
         self.people = People(self.database)
         self.sessions = Sessions(self.database)
         self.views = Views(self.database)
+        self.queue = Queue(self.database, targets or Targets())
+        self.items = Items(self.database)
         self.history = History(self.database)
 
     def count(self, now: datetime) -> bool:
