@@ -20,27 +20,23 @@ class Items:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def assign(self, mention_id: int, who: str | None, by: str, now: datetime) -> None:
+    def assign(self, mention_id: int, to: str | None, by: str, now: datetime) -> None:
         """Give a mention to a person, or to nobody (None). `UserError` when there is no such person or mention."""
         with self._database.write() as connection:
-            if who is not None:
-                there = sa.select(people.c.id).where(people.c.name == who, people.c.disabled_at.is_(None))
+            if to is not None:
+                there = sa.select(people.c.id).where(people.c.name == to, people.c.disabled_at.is_(None))
                 if connection.scalar(there) is None:
-                    raise UserError(f"there is nobody named {who!r}; triage people lists everybody")
-            self._set(connection, mention_id, assignee=who)
-            add_audit(connection, now, by, "assigned", mention_id=mention_id, detail=f"to {who or 'nobody'}")
+                    raise UserError(f"there is nobody named {to!r}; triage people lists everybody")
+            self._set(connection, mention_id, assignee=to)
+            add_audit(connection, now, by, "assigned", mention_id=mention_id, detail=f"to {to or 'nobody'}")
 
-    def snooze(self, mention_id: int, until: datetime | None, by: str, now: datetime, until_reply: bool = False) -> None:
-        """Let a mention sleep until a time, or until its author writes again; what comes first. `UserError` for a time that is past."""
+    def snooze(self, mention_id: int, until: datetime | None, by: str, now: datetime) -> None:
+        """Let a mention sleep until a time, or (None) until its author writes again. `UserError` for a time that is past."""
         if until is not None and until <= now:
             raise UserError("that time has passed; choose a later one")
-        if until is None and not until_reply:
-            raise UserError("say until when: a time, or until they answer")
         with self._database.write() as connection:
-            self._set(connection, mention_id, snoozed_until=until, snoozed_by=by, until_reply=until_reply)
-            told = " or ".join(
-                part for part in (f"{until:%Y-%m-%d %H:%M} UTC" if until else "", "they answer" if until_reply else "") if part
-            )
+            self._set(connection, mention_id, snoozed_until=until, snoozed_by=by, until_reply=until is None)
+            told = f"{until:%Y-%m-%d %H:%M} UTC" if until else "they answer"
             add_audit(connection, now, by, "snoozed", mention_id=mention_id, detail=f"until {told}")
 
     def _set(self, connection: Connection, mention_id: int, **values: Any) -> None:

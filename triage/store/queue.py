@@ -17,7 +17,7 @@ from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, State, Ticket
 from triage.store import batch, rows, search
 from triage.store.accounts import HELD
-from triage.store.database import Database
+from triage.store.database import Database, insert
 from triage.store.schema import OPEN, TicketKey, actions, items, mentions, notes, problems, saved, verdicts
 from triage.targets import Due, Targets
 
@@ -181,7 +181,9 @@ class Queue:
         filters = replace(filters, label=filters.label or wanted.label, source=filters.source or wanted.source)
         with self._database.read() as connection:
             if filters.state == "open":
-                return self._ordered(connection, filters, wanted, now, after, limit, self._open(connection, filters, now, woken=True))
+                return self._ordered(
+                    connection, filters, wanted, now, after, limit, _gather(connection.execute(_open_actions(filters, now)))
+                )
             if filters.state == "mine":
                 own = _among_items(connection, sa.or_(items.c.assignee == me, items.c.claimed_by == me))
                 return self._ordered(connection, filters, wanted, now, after, limit, self._mine(connection, filters, now, own))
@@ -201,7 +203,7 @@ class Queue:
     def counts(self, me: str, now: datetime) -> dict[str, int]:
         """How many items each state has, `MOST_OPEN` at most; none is told of `all`."""
         with self._database.read() as connection:
-            opened = self._open(connection, Filters(), now, woken=True)
+            opened = _gather(connection.execute(_open_actions(Filters(), now)))
             own = _among_items(connection, sa.or_(items.c.assignee == me, items.c.claimed_by == me))
             return {
                 "open": len(opened),
@@ -223,6 +225,11 @@ class Queue:
         with self._database.read() as connection:
             return list(connection.scalars(sa.select(actions.c.id).where(actions.c.mention_id == mention_id, human).order_by(actions.c.id)))
 
+    def any(self) -> bool:
+        """Whether anything ever came in."""
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(mentions.c.id).where(mentions.c.id < NEWEST).limit(1)) is not None
+
     # Lists that people saved
 
     def saved(self, me: str) -> list[Saved]:
@@ -237,8 +244,9 @@ class Queue:
         if not name:
             raise UserError("the list needs a name")
         with self._database.write() as connection:
-            connection.execute(sa.delete(saved).where(saved.c.person == me, saved.c.name == name))
-            connection.execute(sa.insert(saved).values(person=me, name=name, query=rows.clean(query)[:2_000], at=now))
+            held = {"query": rows.clean(query)[:2_000], "at": now}
+            statement = insert(connection, saved).values(person=me, name=name, **held)
+            connection.execute(statement.on_conflict_do_update(index_elements=[saved.c.person, saved.c.name], set_=held))
 
     def forget(self, me: str, saved_id: int) -> None:
         """Delete a saved list. `UserError` when it is not there, or somebody else's."""
@@ -248,19 +256,15 @@ class Queue:
 
     # What is in a list
 
-    def _open(self, connection: Connection, filters: Filters, now: datetime, *, woken: bool) -> list[_Candidate]:
-        """What is open, as candidates; the oldest `MOST_OPEN` actions at most."""
-        return _gather(connection.execute(_open_actions(filters, now, woken=woken)))
-
     def _mine(self, connection: Connection, filters: Filters, now: datetime, own: Sequence[int]) -> list[_Candidate]:
         """What is mine and open, and what nobody ever had a task about: given to me by a colleague, it is there until I answer it."""
         if not own:
             return []
         mine = batch.among(connection, mentions.c.id, own)
-        opened = _gather(connection.execute(_open_actions(filters, now, woken=True).where(mine)))
+        opened = _gather(connection.execute(_open_actions(filters, now).where(mine)))
         known = {one.mention for one in opened}
         task = sa.exists().where(actions.c.mention_id == mentions.c.id, actions.c.kind == str(ActionKind.TASK))
-        rest = _mention_columns(filters, now, woken=True).where(mine, ~task, items.c.answered_at.is_(None))
+        rest = _mention_columns(filters).where(_awake(now), mine, ~task, items.c.answered_at.is_(None))
         given = [_candidate(row) for row in connection.execute(rest).mappings() if row["id"] not in known]
         return [*opened, *given]
 
@@ -373,7 +377,7 @@ class Queue:
             return set()
         fit = set(these)
         if filters.narrowed:
-            statement = _mention_columns(filters, now, woken=False).where(batch.among(connection, mentions.c.id, these))
+            statement = _mention_columns(filters).where(batch.among(connection, mentions.c.id, these))
             fit = {row["id"] for row in connection.execute(statement).mappings()}
         if filters.state != "all" or wanted.ticket or wanted.without or wanted.author:
             fit &= self._fitting(connection, wanted, [id_ for id_ in these if id_ in fit])
@@ -476,9 +480,10 @@ def _last_verdict() -> Any:
     return sa.select(sa.func.max(inner.c.id)).where(inner.c.mention_id == mentions.c.id).correlate(mentions).scalar_subquery()
 
 
-def _asleep(now: datetime) -> sa.ColumnElement[bool]:
-    """Whether an item's row says that it sleeps."""
-    return sa.or_(items.c.snoozed_until > now, sa.and_(items.c.until_reply, items.c.snoozed_until.is_(None)))
+def _awake(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a mention does not sleep: until a time, or until its author writes again."""
+    asleep = sa.or_(items.c.snoozed_until > now, sa.and_(items.c.until_reply, items.c.snoozed_until.is_(None)))
+    return sa.or_(items.c.mention_id.is_(None), ~sa.func.coalesce(asleep, sa.false()))
 
 
 def _conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
@@ -510,7 +515,7 @@ _ORDERING = (
 )
 
 
-def _open_actions(filters: Filters, now: datetime, *, woken: bool) -> sa.Select[Any]:
+def _open_actions(filters: Filters, now: datetime) -> sa.Select[Any]:
     """The open actions that a person must look at, oldest first, each with what the order of its item depends on."""
     human = sa.and_(actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
     held = sa.and_(actions.c.state == str(State.PLANNED), actions.c.error.like(f"{HELD}%"))
@@ -529,20 +534,15 @@ def _open_actions(filters: Filters, now: datetime, *, woken: bool) -> sa.Select[
         )
         .where(OPEN, sa.or_(human, actions.c.state.in_(STUCK), held), *_conditions(filters))
     )
-    if woken:
-        statement = statement.where(sa.or_(items.c.mention_id.is_(None), ~sa.func.coalesce(_asleep(now), sa.false())))
-    return statement.order_by(actions.c.created_at, actions.c.id).limit(MOST_OPEN)
+    return statement.where(_awake(now)).order_by(actions.c.created_at, actions.c.id).limit(MOST_OPEN)
 
 
-def _mention_columns(filters: Filters, now: datetime, *, woken: bool) -> sa.Select[Any]:
-    statement = (
+def _mention_columns(filters: Filters) -> sa.Select[Any]:
+    return (
         sa.select(*_ORDERING)
         .select_from(mentions.outerjoin(verdicts, verdicts.c.id == _last_verdict()).outerjoin(items, items.c.mention_id == mentions.c.id))
         .where(*_conditions(filters))
     )
-    if woken:
-        statement = statement.where(sa.or_(items.c.mention_id.is_(None), ~sa.func.coalesce(_asleep(now), sa.false())))
-    return statement
 
 
 def _gather(found: Iterable[Any]) -> list[_Candidate]:

@@ -16,6 +16,7 @@ from triage.web.render import FILES
 ROOMS = (
     "health",
     "login",
+    "queue",
 )
 
 LARGEST_BODY = 1_048_576
