@@ -68,7 +68,7 @@ def app(tmp_path: Path, store_url: str) -> Iterator[Service]:
     made = service(tmp_path, store_url, rules=RULES)
     made.acme.post("noor@x.example", "how do I sync my notes?")
     made.acme.post("mira@x.example", "sync is broken since the update, I am furious")
-    made.acme.post("tove@y.example", "all my data is gone, how?")
+    made.acme.post("vera@y.example", "all my data is gone, how?")
     made.acme.post("omar@y.example", "love it")
     made.acme.post("lena@y.example", "how do I reset it?", visibility=Visibility.DIRECT)
     made.acme.post("noor@x.example", "maybe it is broken")
@@ -105,10 +105,10 @@ def test_a_row_tells_in_words(app: Service, ana: Visitor) -> None:
         "urgent",
         "only to us",
         "a question",
-        "MEM-1 Open",
+        "MEM-1",
         "40 % not sure",
         "Select the post by noor@x.example",
-        "written 0 s ago",
+        "written",
     ):
         assert words in told, words
 
@@ -158,7 +158,11 @@ def test_a_list_comes_in_pieces(app: Service) -> None:
         app.store.items.assign(id_, None, "ana", now)
     with app.store.database.write() as connection:
         for id_ in range(1, 7):
-            values = {"answered_at": now - timedelta(hours=id_ % 4), "answered_by": "ana", "snoozed_until": now + timedelta(hours=id_ % 3 + 1)}
+            values = {
+                "answered_at": now - timedelta(hours=id_ % 4),
+                "answered_by": "ana",
+                "snoozed_until": now + timedelta(hours=id_ % 3 + 1),
+            }
             connection.execute(sa.update(items).where(items.c.mention_id == id_).values(values))
     later = now + timedelta(hours=9)
     for state, at in (("open", later), ("all", now), ("answered", now), ("snoozed", now)):
@@ -236,13 +240,14 @@ def test_what_is_mine_stays_until_it_is_done(app: Service, ana: Visitor) -> None
     assert ana.ids("/rows?state=mine") == [4]
 
 
-def test_failures_are_loud(app: Service, ana: Visitor) -> None:
+def test_failures_are_loud(app: Service) -> None:
     """A refused ticket stays in the list, first, and says so."""
     app.tickets.fail("file", NotAccepted("refused"), times=99)
     app.acme.post("elif@x.example", "another thing is broken")
     app.pass_()
     for _ in range(60):
         app.pass_(hours=1)
+    ana = Visitor(app)
     html = ana.get()
     assert "failed: parked" in text_of(html)
     assert 7 in ana.ids()[:2]
@@ -388,15 +393,15 @@ def test_what_is_due_rises(tmp_path: Path, store_url: str) -> None:
     made.pass_()
     ana = Visitor(made)
     assert ana.ids() == [1, 2]
-    assert "first answer due in 1 h" in text_of(ana.get())
+    assert "due in 1 h" in text_of(ana.get())
     made.clock.move(minutes=100)
     assert ana.ids() == [2, 1]
-    assert "first answer breaches in 19 min" in text_of(ana.get())
+    assert "first answer: breaches in 19 min" in text_of(ana.get())
     made.clock.move(hours=1)
-    assert "first answer late by 40 min" in text_of(ana.get())
+    assert "first answer: late by 40 min" in text_of(ana.get())
     with made.store.database.write() as connection:
         connection.execute(sa.insert(items).values(mention_id=2, answered_by="ana", answered_at=made.clock.now()))
-    assert "resolution due in 7 h" in text_of(ana.get())
+    assert "resolution: due in 7 h" in text_of(ana.get())
     made.close()
 
 
