@@ -23,6 +23,7 @@ from tests.service import Service, service
 from triage.errors import NotAccepted, OutcomeUnknown
 from triage.pipeline import judge, people, trust, upkeep
 from triage.store import Store, totals
+from triage.store.queue import STATES, Filters
 from triage.web.health import take_snapshot
 
 Explain = Callable[[sa.Connection, str, Any], Iterator[str]]
@@ -191,11 +192,34 @@ def do_everything(made: Service, recorder: Recorder) -> None:
         take_snapshot(made)
         store.accounts.unpause(made.clock.now())
         store.owners.seen(made.clock.now())
+    store.items.assign(mention, None, "robin", made.clock.now())
+    store.items.snooze(mention, None, "robin", made.clock.now())
+    with recorder.during("the list"):
+        look_through_lists(made, mention)
     with recorder.during("export"):
         for _ in zip(store.views.export(), range(3), strict=False):
             pass
     with recorder.during("corrections"):
         store.views.corrections()
+
+
+def look_through_lists(made: Service, mention: int) -> None:
+    """Every tab, every filter and every kind of search, as the page asks for them."""
+    queue, now = made.store.queue, made.clock.now()
+    for state in STATES:
+        queue.page(Filters(state), "robin", now)
+        queue.page(Filters(state, label="praise", source="acme", language="en", private=True, angry=True, unsure=True), "robin", now)
+        queue.page(Filters(state, assigned="robin", q="quay-7 sync -love label:bug"), "robin", now)
+        queue.page(Filters(state, q="ticket:QUAY-70"), "robin", now)
+    queue.page(Filters("all", q=f"author:{made.store.views.show(mention)['author']}"), "robin", now)
+    queue.page(Filters("all", q="brokn uplaod"), "robin", now)
+    queue.row(mention, now)
+    queue.counts("robin", now)
+    queue.choices()
+    queue.any()
+    queue.task_ids(mention)
+    queue.save("robin", "mine", "state=mine", now)
+    queue.saved("robin")
 
 
 def audit(made: Service, label: str) -> None:

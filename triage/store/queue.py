@@ -159,9 +159,10 @@ class _Candidate:
     tasks: list[int] = field(default_factory=list)
 
     def key(self, now: datetime, due: Due | None) -> tuple[int, str, int]:
-        """Urgent, stuck and nearly late first, then the oldest."""
-        loud = self.urgent or (due is not None and due.is_soon(now))
-        return (0 if loud else 1, self.since.isoformat(), self.mention or -min(self.tasks))
+        """Urgent, stuck and nearly late first, the latest of them above; then the oldest."""
+        soon = due is not None and due.is_soon(now)
+        moment = due.at if due is not None and soon and not self.urgent else self.since
+        return (0 if self.urgent or soon else 1, moment.isoformat(), self.mention or -min(self.tasks))
 
 
 class Queue:
