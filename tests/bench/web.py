@@ -33,11 +33,14 @@ LISTS = ("", "state=all", "state=mine", "label=bug_report", "state=all&label=pra
 Timed = dict[str, list[float]]
 
 
-def web(folder: Path, *, few: int, many: int, people: int, seconds: float) -> Iterator[Row]:
-    """On both databases, with `few` mentions and with `many`: the median and the 95th percentile of each thing, in milliseconds."""
+def web(folder: Path, *, few: int, many: int, people: int, seconds: float, pause: float) -> Iterator[Row]:
+    """On both databases, with `few` mentions and with `many`: the median and the 95th percentile of each thing, in milliseconds.
+
+    Each of the `people` does something every `pause` seconds or so.
+    """
     with Guard() as guard:
         for name, urls in (("SQLite", scale.files(folder)), ("PostgreSQL", scale.databases(start_postgres(guard)))):
-            beside, found = (_measure(folder / f"{name}-{count}", next(urls), count, people, seconds) for count in (few, many))
+            beside, found = (_measure(folder / f"{name}-{count}", next(urls), count, people, seconds, pause) for count in (few, many))
             for what, times in found.items():
                 head = f"{name}, {many:,} stored, {people} people: {what}"
                 yield Row(f"{head}, median", _share(times, 0.5), "ms", _share(beside[what], 0.5), f"{few:,} stored")
@@ -46,7 +49,7 @@ def web(folder: Path, *, few: int, many: int, people: int, seconds: float) -> It
                 yield Row(f"{head}, 95th percentile", late, "ms", beside_late, f"{few:,} stored", f"at most {BAR_MS:g} ms", late <= BAR_MS)
 
 
-def _measure(folder: Path, url: str, count: int, people: int, seconds: float) -> Timed:
+def _measure(folder: Path, url: str, count: int, people: int, seconds: float, pause: float) -> Timed:
     folder.mkdir()
     store = Store(url)
     made = service(folder, url, source=", brake: 1000000", started=False)
@@ -54,14 +57,14 @@ def _measure(folder: Path, url: str, count: int, people: int, seconds: float) ->
         started = time.perf_counter()
         fill(store.database, count, made.clock.now())
         tell(f"  {folder.name}: {time.perf_counter() - started:.0f} s to load")
-        return _looked_at(made, count, people, seconds)
+        return _looked_at(made, count, people, seconds, pause)
     finally:
         made.close()
         store.close()
 
 
-def _looked_at(made: Service, count: int, people: int, seconds: float) -> Timed:
-    """What each thing took: every person does one after the other, without a pause between them."""
+def _looked_at(made: Service, count: int, people: int, seconds: float, pause: float) -> Timed:
+    """What each thing took: every person does one after the other, and looks at each for `pause` seconds or so."""
     for number in range(1, min(count, 400), 2):
         made.store.items.assign(number, None, "robin", made.clock.now())
     _ask(made, "state=all&q=sink", "robin")  # the forgiving search takes in the newest, once a process
@@ -74,6 +77,7 @@ def _looked_at(made: Service, count: int, people: int, seconds: float) -> Timed:
             started = time.perf_counter()
             call()
             times.setdefault(what, []).append((time.perf_counter() - started) * 1000)
+            time.sleep(pause * draw.uniform(0.5, 1.5))
 
         while time.monotonic() < end:
             timed("list", lambda: _ask(made, draw.choice(LISTS), f"person{number}"))

@@ -229,7 +229,8 @@ class Queue:
     def any(self) -> bool:
         """Whether anything ever came in."""
         with self._database.read() as connection:
-            return connection.scalar(sa.select(mentions.c.id).where(mentions.c.id < NEWEST).limit(1)) is not None
+            newest = sa.select(mentions.c.id).where(mentions.c.id < NEWEST).order_by(mentions.c.id.desc()).limit(1)
+            return connection.scalar(newest) is not None
 
     # Lists that people saved
 

@@ -162,10 +162,12 @@ sa.Index("ix_mentions_link", Link(), _table=mentions, postgresql_using="hash")
 # same words, and what comes after 50,000 letters is left out, since a vector has an end.
 FTS = "mentions_fts"
 SIGNS = "/._-@+~#&;=?<>:"
-_SPACED = f"'{SIGNS}', '{' ' * len(SIGNS)}'"
-SEARCH = (
-    f"(setweight(to_tsvector('simple', translate(author, {_SPACED})), 'A') || "
-    f"to_tsvector('simple', translate(left(text, 50000), {_SPACED})))"
+AUTHOR = "by0"  # stands before each word of the author once more, so that their posts are found without reading those that name them
+_SPACES = f"'{SIGNS}', '{' ' * len(SIGNS)}'"
+_AUTHOR = f"translate(author, {_SPACES})"
+_TEXT = f"translate(left(text, 50000), {_SPACES})"
+SEARCH = (  # with every bracket that PostgreSQL itself writes, so that it can be compared
+    f"to_tsvector('simple', ((((replace((' ' || {_AUTHOR}), ' ', ' {AUTHOR}') || ' ') || {_AUTHOR}) || ' ') || {_TEXT}))"
 )
 
 

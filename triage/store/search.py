@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from triage.mention import Label
 from triage.store import rows
-from triage.store.schema import FTS, SIGNS, Search, mentions
+from triage.store.schema import AUTHOR, FTS, SIGNS, Search, mentions
 
 LONGEST = 400  # letters
 MOST_WORDS = 16
@@ -140,7 +140,7 @@ def _vector_query(wanted: Wanted) -> sa.ColumnElement[str]:
     """PostgreSQL's: each word is parsed as the posts were."""
     parts = [_phrase(word) for word in wanted.words]
     if wanted.author:
-        parts.append(sa.func.to_tsquery(_SIMPLE, f"'{' '.join(_WORD.findall(wanted.author))}':A"))
+        parts.append(sa.func.phraseto_tsquery(_SIMPLE, " ".join(AUTHOR + word for word in wanted.author.translate(_SPACED).split())))
     parts += [sa.func.tsquery_not(_phrase(word)) for word in wanted.without]
     whole = parts[0]
     for part in parts[1:]:

@@ -141,14 +141,13 @@ def address(filters: Filters) -> str:
 
 def panes(request: Request, app: App, who: Person) -> dict[str, Any]:
     """What `queue.html` must know. A page that shows an item beside the list adds `item` and what `_item.html` must know."""
+    counts = app.store.queue.counts(who.name, app.clock.now())
     values = listed(request, app, who)
     filters: Filters = values["filters"]
     sources, languages = app.store.queue.choices()
     return values | {
         "item": None,
-        "tabs": [
-            (name, shown, address(replace(filters, state=name)), _at_most(values["counts"].get(name))) for name, shown in TABS.items()
-        ],
+        "tabs": [(name, shown, address(replace(filters, state=name)), _at_most(counts.get(name))) for name, shown in TABS.items()],
         "saved": app.store.queue.saved(who.name),
         "sources": sorted({*sources, *app.sources}),
         "languages": languages,
@@ -164,21 +163,21 @@ def listed(request: Request, app: App, who: Person) -> dict[str, Any]:
     filters = filters_of(request.query_params)
     now = app.clock.now()
     page = app.store.queue.page(filters, who.name, now, request.query_params.get("after", "")[:100], ROWS)
-    counts = app.store.queue.counts(who.name, now)
+    empty = not page.rows and not page.near
     return {
         "filters": filters,
         "query": address(filters),
         "page": page,
-        "counts": counts,
+        "sleeping": app.store.queue.counts(who.name, now)["snoozed"] if empty else 0,
         "first": not request.query_params.get("after"),
         "stuck": STUCK,
         "may": who.role.may(Role.TRIAGER),
-        "empty": "" if page.rows or page.near else _empty(app, filters, counts, more=bool(page.after)),
+        "empty": _empty(app, filters, more=bool(page.after)) if empty else "",
         "shown": request.path_params.get("mention_id"),
     }
 
 
-def _empty(app: App, filters: Filters, counts: Mapping[str, int], *, more: bool) -> str:
+def _empty(app: App, filters: Filters, *, more: bool) -> str:
     """Why a list is empty."""
     if filters.q or filters.narrowed:
         return "further" if more else "match"
