@@ -166,9 +166,8 @@ AUTHOR = "by0"  # stands before each word of the author once more, so that their
 _SPACES = f"'{SIGNS}', '{' ' * len(SIGNS)}'"
 _AUTHOR = f"translate(author, {_SPACES})"
 _TEXT = f"translate(left(text, 50000), {_SPACES})"
-SEARCH = (  # with every bracket that PostgreSQL itself writes, so that it can be compared
-    f"to_tsvector('simple', ((((replace((' ' || {_AUTHOR}), ' ', ' {AUTHOR}') || ' ') || {_AUTHOR}) || ' ') || {_TEXT}))"
-)
+# With the brackets that PostgreSQL itself writes, so that it can be compared.
+SEARCH = f"to_tsvector('simple', (((replace(' ' || {_AUTHOR}, ' ', ' {AUTHOR}') || ' ') || {_AUTHOR}) || ' ') || {_TEXT})"
 
 
 class Search(sa.ColumnElement[str]):
