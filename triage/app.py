@@ -20,6 +20,7 @@ from triage.errors import ConfigError, UserError
 from triage.mention import Label, Mention, Verdict
 from triage.pipeline.registry import Registry
 from triage.store import Store
+from triage.targets import targets
 from triage.text import classifier_input
 from triage.trust import policy
 
@@ -89,6 +90,7 @@ class App:
             drain=delivery.drain,
             policy=policy(config),
             claim=config.web.claim,
+            targets=targets(config),
         )
         self._made: dict[tuple[str, str], Any] = {}
         self.registry = Registry(config, self.store, self.clock)

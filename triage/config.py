@@ -13,13 +13,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
+from datetime import date, time
 from functools import lru_cache
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
 from triage import config_lines, config_secrets
 from triage.config_errors import explain, is_model, item_type, key_of, nearest, plain_types, refuse, unknown
@@ -42,6 +44,7 @@ from triage.config_rules import (
     check_answers,
     check_approvers,
     check_style,
+    listed,
 )
 from triage.config_secrets import Secret, absolute, fetch, for_model, passwords_in, pointer_in, resolved, values_in
 from triage.errors import ConfigError
@@ -121,6 +124,32 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _clock(value: Any) -> Any:
+    """`9:00` to `24:00`, which is midnight."""
+    match = re.fullmatch(r"(\d{1,2}):(\d\d)", value) if isinstance(value, str) else None
+    hour, minute = (int(match[1]), int(match[2])) if match else (99, 0)
+    if (hour, minute) == (24, 0):
+        return time(0)
+    if hour > 23 or minute > 59:
+        raise ValueError("must be a time of day such as 09:00 or 17:30")
+    return time(hour, minute)
+
+
+def _day(value: Any) -> Any:
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError("must be a day such as 2026-12-25") from None
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("is no time zone that this machine knows; write one such as Europe/Berlin") from None
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
 Hold = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=600, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True, ge=1)]
@@ -198,6 +227,43 @@ class Web(Section):
     deputy: Duration = Field(
         default=14400.0, description="An answer that waited so long for its approval may be let go by any approver or admin but its writer."
     )
+
+
+class TargetTimes(Section):
+    """How soon mentions of a label and source should be answered and done. Times count working time alone."""
+
+    label: Annotated[tuple[Label, ...] | None, BeforeValidator(listed)] = Field(
+        default=None, description="One label or a list. Left out: any."
+    )
+    source: Annotated[tuple[Text, ...] | None, BeforeValidator(listed)] = Field(
+        default=None, description="One of the `sources` or a list. Left out: any."
+    )
+    first_response: Duration | None = Field(default=None, description="The time until the first answer. Without it there is no target.")
+    resolution: Duration | None = Field(
+        default=None, description="The time until nothing about it is open any more. Without it there is no target."
+    )
+
+
+class Hours(Section):
+    """When people work, which is the time that targets count."""
+
+    days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Field(min_length=1)] = Field(
+        default=("mon", "tue", "wed", "thu", "fri", "sat", "sun"), description="The working days, mon to sun."
+    )
+    begins: Annotated[time, BeforeValidator(_clock)] = Field(default=time(0), alias="from", description="When work begins, such as 09:00.")
+    ends: Annotated[time, BeforeValidator(_clock)] = Field(
+        default=time(0), alias="to", description="When it ends, such as 17:30; 24:00 is midnight."
+    )
+    zone: Annotated[str, AfterValidator(_zone)] = Field(default="UTC", description="The time zone of these times, such as Europe/Berlin.")
+    holidays: Annotated[tuple[Annotated[date, BeforeValidator(_day)], ...], BeforeValidator(listed)] = Field(
+        default=(), description="Days off, such as 2026-12-25."
+    )
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Hours:
+        if self.ends != time(0) and self.ends <= self.begins:
+            raise ValueError("`to` must be later than `from`; a day's work ends at 24:00 at the latest")
+        return self
 
 
 class Log(Section):
@@ -307,6 +373,8 @@ class Config(Section):
         "unless something of it is open. Without it everything is kept.",
     )
     delivery: Delivery = Field(default=Delivery(), description="How actions are carried out.")
+    targets: tuple[TargetTimes, ...] = Field(default=(), description="How soon people should answer what; the first one that fits counts.")
+    hours: Hours = Field(default=Hours(), description="When people work. Without it all time counts.")
     web: Web = Field(default=Web(), description="Where the pages are served.")
     log: Log = Field(default=Log(), description="What is logged.")
 
@@ -382,6 +450,7 @@ def parse(text: str, path: Path | None = None, env: Mapping[str, str] | None = N
     found += [(("rules", index), text) for index, text in check_approvers(config.rules, list(config.groups))]
     found += [(("answers", index), text) for index, text in check_answers(config.answers, config.product)]
     found += [(("style", index), text) for index, text in check_style(config.style)]
+    found += _aimless(config, [*sources, IMPORTED])
     if found:
         raise refuse(name, places, found)
     config._path, config._places = path, places
@@ -480,6 +549,16 @@ def _never_earned(config: Config) -> Iterator[tuple[Key, str]]:
         yield ("autonomy", "window"), text
 
 
+def _aimless(config: Config, sources: Sequence[str]) -> Iterator[tuple[Key, str]]:
+    """Targets that name no time, or sources that the config gives to nothing."""
+    for index, target in enumerate(config.targets):
+        if target.first_response is None and target.resolution is None:
+            yield ("targets", index), "names no time; write first_response or resolution, such as 4h"
+        for position, name in enumerate(target.source or ()):
+            if name not in sources:
+                yield ("targets", index, "source", position), f'"{name}" is no source{nearest(name, sources)}'
+
+
 # The environment
 
 
@@ -532,7 +611,7 @@ def _scalars(section: str) -> list[str] | None:
         return list(Label)
     kinds = [plain_types(field.annotation)[0] for name, field in Config.model_fields.items() if key_of(name, field) == section]
     if is_model(kinds[0]):
-        return list(kinds[0].model_fields)
+        return [key_of(name, field) for name, field in kinds[0].model_fields.items()]
     return [] if item_type(kinds[0]) is None else None
 
 

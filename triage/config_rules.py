@@ -38,13 +38,13 @@ class Section(BaseModel):
     )
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
     """`label: praise` says the same as `label: [praise]`."""
     return (value,) if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
 Text = Annotated[str, Field(min_length=1)]
-Words = Annotated[tuple[Text, ...], BeforeValidator(_listed)]
+Words = Annotated[tuple[Text, ...], BeforeValidator(listed)]
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
@@ -68,34 +68,34 @@ class Followers(Section):
 class When(Section):
     """What must be true of a mention, all of it. What is left out may be anything; of a list, one is enough."""
 
-    label: Annotated[tuple[Label, ...] | None, BeforeValidator(_listed)] = Field(
+    label: Annotated[tuple[Label, ...] | None, BeforeValidator(listed)] = Field(
         default=None, description="One label or a list: bug_report, support_question, praise, noise."
     )
     confidence: Confidence | None = Field(default=None, description="The calibrated confidence of the label.")
     sure: Flag | None = Field(default=None, description="Whether the confidence reached the label's threshold.")
-    source: Annotated[tuple[Text, ...] | None, BeforeValidator(_listed)] = Field(
+    source: Annotated[tuple[Text, ...] | None, BeforeValidator(listed)] = Field(
         default=None, description="Names from `sources`, or `import` for posts that came from a file."
     )
-    visibility: Annotated[tuple[Visibility, ...] | None, BeforeValidator(_listed)] = Field(
+    visibility: Annotated[tuple[Visibility, ...] | None, BeforeValidator(listed)] = Field(
         default=None, description="Who can read the post: public, unlisted, private (followers only), direct."
     )
-    language: Annotated[tuple[Text, ...] | None, BeforeValidator(_listed)] = Field(
+    language: Annotated[tuple[Text, ...] | None, BeforeValidator(listed)] = Field(
         default=None, description="Languages such as `en` or `pt-BR`. `pt` takes `pt-BR` too."
     )
-    words: Annotated[tuple[Text, ...] | None, BeforeValidator(_listed)] = Field(
+    words: Annotated[tuple[Text, ...] | None, BeforeValidator(listed)] = Field(
         default=None,
         description="Words or phrases in the post or its content warning, as whole words, whatever their case. "
         "A `*` at the end takes every word that begins so.",
     )
-    author: Annotated[tuple[Text, ...] | None, BeforeValidator(_listed)] = Field(
+    author: Annotated[tuple[Text, ...] | None, BeforeValidator(listed)] = Field(
         default=None, description="Whole handles (`name@host`), where `*` stands for anything: `*@example.social`."
     )
     new_author: Flag | None = Field(default=None, description="Whether it is the first mention by this author that we know of.")
     followers: Followers | None = Field(default=None, description="How many accounts follow the author.")
-    signal: Annotated[tuple[Signal, ...] | None, BeforeValidator(_listed)] = Field(
+    signal: Annotated[tuple[Signal, ...] | None, BeforeValidator(listed)] = Field(
         default=None, description="What was found beside the label: anger, security, data_loss, payment, outage, feature_request."
     )
-    component: Annotated[tuple[Text, ...] | None, BeforeValidator(_listed)] = Field(
+    component: Annotated[tuple[Text, ...] | None, BeforeValidator(listed)] = Field(
         default=None, description="Names from `components`: one of the component's words stands in the post or its content warning."
     )
 
@@ -105,7 +105,7 @@ class Rule(Section):
 
     name: Annotated[str, Field(min_length=1, max_length=60)] = Field(description="What pages, metrics and reasons call it. Unique.")
     when: When = Field(default=When(), description="What must be true of a mention. Left out: anything.")
-    then: Annotated[tuple[Step, ...], BeforeValidator(_listed)] = Field(
+    then: Annotated[tuple[Step, ...], BeforeValidator(listed)] = Field(
         description="What to do: ticket (file it, or comment on the problem's ticket), task (ask a person), draft (a task with an answer "
         "ready to be sent), alert (tell the people on call), archive (put it away, reviewable)."
     )

@@ -46,7 +46,7 @@ def scale(folder: Path, *, few: int, many: int, rounds: int, batch: int = 500, d
     `batch` mentions are judged at once, and `due` are due in a sweep.
     """
     with Guard() as guard:
-        for name, urls in (("SQLite", _files(folder)), ("PostgreSQL", _databases(start_postgres(guard)))):
+        for name, urls in (("SQLite", files(folder)), ("PostgreSQL", databases(start_postgres(guard)))):
             beside, figures = (_measure(folder / f"{name}-{count}", next(urls), count, rounds, batch, due) for count in (few, many))
             for what, figure in figures.items():
                 unit = "B" if what.startswith("disk") else "s" if what.startswith("loading") else "ms"
@@ -56,12 +56,14 @@ def scale(folder: Path, *, few: int, many: int, rounds: int, batch: int = 500, d
                 yield Row(f"{name}, {many:,} stored: {what}", figure, unit, beside[what], f"{few:,} stored", bar, met)
 
 
-def _files(folder: Path) -> Iterator[str]:
+def files(folder: Path) -> Iterator[str]:
+    """Two addresses of stores that are not there yet."""
     for number in range(2):
         yield f"sqlite:///{folder}/{number}.db"
 
 
-def _databases(server: str) -> Iterator[str]:
+def databases(server: str) -> Iterator[str]:
+    """The same on a PostgreSQL server."""
     for number in range(2):
         plain = make_url(server).set(drivername="postgresql").render_as_string(hide_password=False)
         with closing(psycopg.connect(plain, autocommit=True)) as connection:

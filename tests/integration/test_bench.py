@@ -49,6 +49,12 @@ ROWS = {
         "requests to Jira an hour, while posts come",
     ],
     "scale": [f"{database}, 400 stored: {what}" for database in ("SQLite", "PostgreSQL") for what in SCALE],
+    "web": [
+        f"{database}, 400 stored, 3 people: {what}, {share}"
+        for database in ("SQLite", "PostgreSQL")
+        for what in ("list", "item", "exact search")
+        for share in ("median", "95th percentile")
+    ],
     "hosts": [
         f"2 hosts with 1 workers each: {what}" for what in ("tickets", "idle while work was due", "longest so", "least done by a worker")
     ],

@@ -25,6 +25,7 @@ from triage.pipeline import items as verbs
 from triage.pipeline import judge, people, replying, trust, upkeep
 from triage.store import Store, totals
 from triage.store.insights import Period
+from triage.store.queue import STATES, Filters
 from triage.web.health import take_snapshot
 
 Explain = Callable[[sa.Connection, str, Any], Iterator[str]]
@@ -214,6 +215,8 @@ def do_everything(made: Service, recorder: Recorder) -> None:
         store.accounts.unpause(made.clock.now())
         store.owners.seen(made.clock.now())
     look_back(made, recorder)
+    with recorder.during("the list"):
+        look_through_lists(made, mention)
     with recorder.during("export"):
         for _ in zip(store.views.export(), range(3), strict=False):
             pass
@@ -255,6 +258,25 @@ def at_an_item(made: Service, mention: int, other: int) -> None:
     verbs.undo(made, other, "robin")
     with suppress(UserError):
         items.close(other, "robin", made.clock.now())
+
+
+def look_through_lists(made: Service, mention: int) -> None:
+    """Every tab, every filter and every kind of search, as the page asks for them."""
+    queue, now = made.store.queue, made.clock.now()
+    for state in STATES:
+        queue.page(Filters(state), "robin", now)
+        queue.page(Filters(state, label="praise", source="acme", language="en", private=True, angry=True, unsure=True), "robin", now)
+        queue.page(Filters(state, assigned="robin", q="quay-7 sync -love label:bug"), "robin", now)
+        queue.page(Filters(state, q="ticket:QUAY-70"), "robin", now)
+    queue.page(Filters("all", q=f"author:{made.store.views.show(mention)['author']}"), "robin", now)
+    queue.page(Filters("all", q="brokn uplaod"), "robin", now)
+    queue.row(mention, now)
+    queue.counts("robin", now)
+    queue.choices()
+    queue.any()
+    queue.task_ids(mention)
+    queue.save("robin", "mine", "state=mine", now)
+    queue.saved("robin")
 
 
 def audit(made: Service, label: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Label, State
-from triage.pipeline import judge
+from triage.pipeline import judge, people
 from triage.pipeline.parts import Parts
 from triage.rules import accepted
 from triage.store.dossier import Dossier
@@ -121,6 +121,12 @@ def _confirmation_back(_parts: Parts, _mention_id: int, deed: Deed, _by: str) ->
     raise UserError(f"you only confirmed that it is a {deed.detail.replace('_', ' ')}; set another label if it is none")
 
 
+def _answer_back(parts: Parts, mention_id: int, deed: Deed, by: str) -> str:
+    people.unsend(parts, mention_id, by)
+    parts.store.items.took_back(mention_id, deed, by, parts.clock.now())
+    return "the answer is a draft again; nothing was sent"
+
+
 def _planned_since(parts: Parts, before: Dossier) -> list[int]:
     """What is to be sent that was not before: also what had been cancelled, and is planned again."""
     was = {row["id"]: row["state"] for row in before.actions}
@@ -139,6 +145,7 @@ def _actions(ids: list[int]) -> str:
 
 
 TAKEN_BACK: dict[str, Callable[[Parts, int, Deed, str], str]] = {
+    "answered": _answer_back,
     "relabelled": _label_back,
     CONFIRMED: _confirmation_back,
     FILED: _filing_back,

@@ -3,7 +3,8 @@
 `Store` holds six rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
 that we talk to, and the alerts), the desk (what people do), the views (what they look at) and the history (what was, to be judged
 again). Beside them stand the place (where the store is and belongs), the markers, the tickets, the models, the samples of the
-blind audit, the answers with their drafts and approvals, the people who use the queue, their sessions, and privacy.
+blind audit, the answers with their drafts and approvals, the people who use the queue, their sessions, the list that they work
+through, what they do with an item, and privacy.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from triage.store.people import People
 from triage.store.place import Place
 from triage.store.presence import Presence
 from triage.store.privacy import Privacy
+from triage.store.queue import Queue
 from triage.store.replies import Replies
 from triage.store.samples import Samples
 from triage.store.sessions import Sessions
 from triage.store.tickets import Tickets
 from triage.store.totals import keep
 from triage.store.views import Views
+from triage.targets import Targets
 from triage.trust import Policy
 
 
@@ -45,7 +48,8 @@ class Store:
     """An open store, migrated to this version's schema.
 
     `folder` is the state folder, in which its heartbeat is noted. `policy` tells what is audited, nothing without it. `claim` is
-    after how many seconds a claim on an item is over whose owner does not have it open.
+    after how many seconds a claim on an item is over whose owner does not have it open. `targets` tells by
+    when people should have answered, never without them.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Store:
         drain: float = 1.0,
         policy: Policy | None = None,
         claim: float = 600.0,
+        targets: Targets | None = None,
     ) -> None:
         self.database = Database(url)
         self.database.migrate()
@@ -88,6 +93,7 @@ class Store:
         self.views = Views(self.database)
         self.coverage = Coverage(self.database)
         self.insights = Insights(self.database)
+        self.queue = Queue(self.database, targets or Targets())
         self.history = History(self.database)
 
     def count(self, now: datetime) -> bool:

@@ -30,7 +30,7 @@ from triage.failpoint import hit
 from triage.store.database import HEAD, Database, revisions
 from triage.store.owners import Owners
 from triage.store.place import Place
-from triage.store.schema import Utc, metadata
+from triage.store.schema import FTS, Utc, metadata
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -368,6 +368,8 @@ def _make_room(connection: Connection, database: Database, *, force: bool) -> No
     for name in ("mentions", "actions", "problems"):
         if name in there and not force and connection.execute(sa.text(f"SELECT 1 FROM {name} LIMIT 1")).first():  # noqa: S608 - our own names
             raise StoreError("the store is not empty; restore into another one, or replace all that it holds with --force")
+    if database.is_sqlite:
+        connection.execute(sa.text(f"DROP TABLE IF EXISTS {FTS}"))  # its triggers go with the table of mentions
     old = sa.MetaData()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sa.exc.SAWarning)  # of an index that it can't describe; it goes with its table

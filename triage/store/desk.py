@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from triage.errors import UserError
+from triage.errors import Missing, UserError
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
 from triage.store.board import Claimed
@@ -53,7 +53,9 @@ class Desk:
     def take(self, mention_id: int) -> tuple[Claimed, str | None, Verdict | None]:
         """A mention as it stands, its thread, and its last verdict, for a person to judge it."""
         with self._database.read() as connection:
-            row = connection.execute(sa.select(mentions).where(mentions.c.id == mention_id)).mappings().one()
+            row = connection.execute(sa.select(mentions).where(mentions.c.id == mention_id)).mappings().first()
+            if row is None:
+                raise Missing(f"there is no mention {mention_id}")
             if not row["platform"]:
                 raise UserError(f"mention {mention_id} could not be read ({row['quarantined']}); there is nothing to label")
             last = (

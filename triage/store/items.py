@@ -33,6 +33,10 @@ TOOK_BACK = "took back"
 _NAMED = re.compile(r"(?<![\w.@])@([a-z0-9][a-z0-9._-]{0,39})(?<![._-])", re.IGNORECASE)
 
 
+FOLLOWS = frozenset({"cancelled", "claimed", "released", "reopened the task"})
+"""Lines of the trail that follow from something else that the person did; nobody means them when they take something back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deed:
     """A line of the trail: something that a person did to an item, and might take back."""
@@ -296,7 +300,7 @@ class Items:
             if row["what"] == TOOK_BACK:
                 below = int(row["detail"].rsplit("line ", 1)[-1])
                 continue
-            if row["what"] != "cancelled":  # it follows from something else
+            if row["what"] not in FOLLOWS:
                 same = [one["id"] for one in found if (one["what"], one["at"]) == (row["what"], row["at"])]  # a line for each task
                 return Deed(min(same), row["at"], row["what"], row["action_id"], row["detail"])
         raise UserError("you did nothing to this item within the last five minutes that could be taken back")
@@ -368,6 +372,11 @@ class Items:
             again_at = connection.execute(sa.select(verdicts.c.at).where(verdicts.c.id == newest)).scalar_one()
             _reopen(connection, mention_id, judged_at, State.CANCELLED, "triage")
             _reopen(connection, mention_id, again_at, State.CANCELLED, "triage", before=judged_at)
+            self._cover(connection, mention_id, deed, by, now)
+
+    def took_back(self, mention_id: int, deed: Deed, by: str, now: datetime) -> None:
+        """Something that lies in another room was taken back there."""
+        with self._database.write() as connection:
             self._cover(connection, mention_id, deed, by, now)
 
     def _cover(self, connection: Connection, mention_id: int, deed: Deed, by: str, now: datetime) -> None:

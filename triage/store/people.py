@@ -194,9 +194,7 @@ class People:
                 connection.execute(sa.update(people).where(people.c.id == row["id"]).values(values))
             if demoted:
                 _void(connection, now, invitations.c.made_by == name)
-            if disabled or away:
-                # What they were answering goes back to the queue; who will not come back gives up what is theirs, too.
-                connection.execute(sa.update(items).where(items.c.claimed_by == name).values(claimed_by=None, claimed_at=None))
+            # What they were answering goes back to the queue by itself (Claims); who will not come back gives up what is theirs, too.
             if disabled:
                 connection.execute(sa.update(items).where(items.c.assignee == name).values(assignee=None))
                 _void(connection, now, invitations.c.name == name)

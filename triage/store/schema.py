@@ -171,6 +171,39 @@ def _spelt(_element: Link, compiler: Any, **_: Any) -> str:
 
 sa.Index("ix_mentions_link", Link(), _table=mentions, postgresql_using="hash")
 
+# What is searched for words. SQLite keeps an index of its own, a table without our rows, which triggers keep true, whoever writes.
+# PostgreSQL's is an expression's: signs that its parser takes for parts of links and paths become spaces, so that both find the
+# same words, and what comes after 50,000 letters is left out, since a vector has an end.
+FTS = "mentions_fts"
+SIGNS = "/._-@+~#&;=?<>:"
+AUTHOR = "by0"  # stands before each word of the author once more, so that their posts are found without reading those that name them
+_SPACES = f"'{SIGNS}', '{' ' * len(SIGNS)}'"
+_AUTHOR = f"translate(author, {_SPACES})"
+_TEXT = f"translate(left(text, 50000), {_SPACES})"
+# With the brackets that PostgreSQL itself writes, so that it can be compared.
+SEARCH = f"to_tsvector('simple', (((replace(' ' || {_AUTHOR}, ' ', ' {AUTHOR}') || ' ') || {_AUTHOR}) || ' ') || {_TEXT})"
+
+
+class Search(sa.ColumnElement[str]):
+    """The words of a mention, as PostgreSQL's index spells them."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+@compiles(Search, "postgresql")
+def _searched(_element: Search, _compiler: Any, **_: Any) -> str:
+    return SEARCH
+
+
+sa.Index("ix_mentions_search", Search(), _table=mentions, postgresql_using="gin").ddl_if(dialect="postgresql")
+
+
+def is_described(name: str | None, kind: str, _parents: Any = None) -> bool:
+    """Whether this file describes a table of that name: SQLite's search index and the tables behind it are not ours to compare."""
+    return kind != "table" or name is None or not name.startswith(FTS)
+
+
 # Under which id each of our sources saw a mention. The first one answers it.
 sightings = sa.Table(
     "sightings",
@@ -220,6 +253,24 @@ problems = sa.Table(
     sa.Column("ticket", sa.JSON),  # key, url, status, resolution, fix versions as last read
 )
 sa.Index("ix_problems_ticket", problems.c.tracker, problems.c.ticket_id)
+
+# The key by which people know a ticket, spelt as its index spells it.
+TICKET_KEY = {"sqlite": "json_extract(ticket, '$.key')", "postgresql": "(ticket ->> 'key')"}
+
+
+class TicketKey(sa.ColumnElement[str]):
+    """The key of a problem's ticket, as an expression in the words of the database at hand."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+@compiles(TicketKey)
+def _keyed(_element: TicketKey, compiler: Any, **_: Any) -> str:
+    return TICKET_KEY[compiler.dialect.name]
+
+
+sa.Index("ix_problems_ticket_key", TicketKey(), _table=problems)
 
 # One alert, from when it was raised until it is over. At most one of a name and subject is open.
 alerts = sa.Table(
@@ -508,9 +559,11 @@ items = sa.Table(
     sa.Column("answered_by", sa.Text, nullable=False, server_default=""),
     sa.Column("answered_at", Utc),
 )
-for _name in ("assignee", "claimed_by", "snoozed_until"):
+for _name in ("assignee", "claimed_by", "snoozed_until", "answered_at"):
     _set = items.c[_name].is_not(None)
     sa.Index(f"ix_items_{_name}", items.c[_name], sqlite_where=_set, postgresql_where=_set)
+
+sa.Index("ix_items_until_reply", items.c.mention_id, sqlite_where=items.c.until_reply, postgresql_where=items.c.until_reply)
 
 # Who has an item open right now, and whether they are typing. Rows go stale by themselves.
 presence = sa.Table(

@@ -25,6 +25,7 @@ ROOMS = (
     "item",
     "live",
     "reply",
+    "queue",
 )
 
 LARGEST_BODY = 1_048_576

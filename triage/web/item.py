@@ -19,6 +19,7 @@ from triage.rules import accepted
 from triage.store.dossier import Dossier
 from triage.store.items import FOREVER
 from triage.store.seen import Seen
+from triage.web import queue
 from triage.web.access import Parts, Routes, Who
 from triage.web.render import done, is_part, label, render
 
@@ -61,10 +62,12 @@ LOUD = (State.DOUBT, State.PARKED, State.REJECTED)
 
 
 @routes.get("/mentions/{mention_id}", Role.VIEWER)
-def show(request: Request, app: Parts, mention_id: Id) -> Response:
+def show(request: Request, app: Parts, who: Who, mention_id: Id) -> Response:
     """The item: as a part when htmx asks, else as a page."""
     values = shown(app, app.store.items.look(mention_id))
-    return render(request, "_item.html" if is_part(request) else "item.html", **values)
+    if is_part(request):
+        return render(request, "_item.html", **values)
+    return render(request, "queue.html", **queue.panes(request, app, who) | values)
 
 
 @routes.get("/mentions/{mention_id}/why", Role.VIEWER)
@@ -72,7 +75,7 @@ def why(request: Request, app: Parts, mention_id: Id) -> Response:
     """What spoke for the verdict and against it, worked out now."""
     from triage.pipeline.why import why as explain
 
-    found = explain(app, mention_id)
+    found = explain(app, app.store.items.look(mention_id).id)
     return render(request, "_why.html" if is_part(request) else "why.html", why=found, mention_id=mention_id)
 
 
@@ -91,7 +94,7 @@ def shown(app: App, item: Dossier) -> dict[str, Any]:
     return {
         "item": item,
         "seen": str(item.seen),
-        "labels": list(Label),
+        "label_names": list(Label),
         "likeliest": likeliest(item.verdict),
         "certainty": certainty(item.verdict),
         "visible": VISIBLE.get(str(item.mention.visibility), str(item.mention.visibility)) if item.mention else "",

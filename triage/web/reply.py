@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import Form, Request
@@ -157,6 +158,9 @@ def save(request: Request, app: Parts, who: Who, mention_id: int, text: Text = "
 
 def _saved(request: Request, app: App, who: Person, mention_id: int, text: str, once: str, page: bool) -> Response:
     saved = app.store.drafts.save(mention_id, who.name, text, app.clock.now(), once=once)
+    if saved and text.strip():
+        with suppress(UserError):  # somebody else has it: the panel shows who, and both drafts are kept
+            app.store.claims.claim(mention_id, who.name, app.clock.now())
     if page:
         return done(request, "draft saved" if saved else "that answer was sent already", f"/mentions/{mention_id}")
     return JSONResponse({"saved": saved})
@@ -190,6 +194,8 @@ def send(
         if text.strip() and app.store.drafts.save(mention_id, who.name, text, app.clock.now(), once=once) and not is_part(request):
             return _page(request, app, mention_id, who, 409, text=text, refused=str(error))
         raise
+    with suppress(UserError):
+        app.store.claims.release(mention_id, who.name, app.clock.now())
     return done(request, said, f"/mentions/{mention_id}")
 
 

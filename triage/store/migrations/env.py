@@ -2,7 +2,9 @@
 
 from alembic import context
 
-from triage.store.schema import metadata
+from triage.store.schema import is_described, metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=metadata, include_name=is_described, render_as_batch=True
+)
 context.run_migrations()

@@ -1,6 +1,7 @@
-"""What the queue's page needs: people, their sessions and tokens, and what they do with a mention beside its actions.
+"""What the queue's page needs: people, their sessions and tokens, what they do with a mention beside its actions, and a search.
 
-Tables are only added, so that a worker of the version before can go on beside it.
+Tables and indexes are only added, so that a worker of the version before can go on beside it; triggers and expressions keep
+the search true behind its back.
 """
 
 from __future__ import annotations
@@ -8,10 +9,23 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from triage.store.schema import Id, Utc
+from triage.store.schema import FTS, SEARCH, TICKET_KEY, Id, Utc
 
 revision = "0004"
 down_revision = "0003"
+
+# SQLite's search: an index without rows of its own. Whatever makes the table of mentions anew later must make the triggers anew.
+_PUT_IN = f"INSERT INTO {FTS}(rowid, text, author) VALUES (new.id, new.text, new.author);"  # noqa: S608 - our own names
+_TAKE_OUT = f"INSERT INTO {FTS}({FTS}, rowid, text, author) VALUES ('delete', old.id, old.text, old.author);"  # noqa: S608
+FULL_TEXT = (
+    f"CREATE VIRTUAL TABLE {FTS} USING fts5(text, author, content='mentions', content_rowid='id', "
+    "tokenize='unicode61 remove_diacritics 0')",
+    f"CREATE TRIGGER {FTS}_insert AFTER INSERT ON mentions BEGIN {_PUT_IN} END",
+    f"CREATE TRIGGER {FTS}_delete AFTER DELETE ON mentions BEGIN {_TAKE_OUT} END",
+    f"CREATE TRIGGER {FTS}_update AFTER UPDATE OF text, author ON mentions "
+    f"WHEN old.text IS NOT new.text OR old.author IS NOT new.author BEGIN {_TAKE_OUT} {_PUT_IN} END",
+    f"INSERT INTO {FTS}({FTS}) VALUES ('rebuild')",  # noqa: S608
+)
 
 
 def upgrade() -> None:
@@ -151,6 +165,22 @@ def upgrade() -> None:
         sqlite_where=sa.text("snoozed_until IS NOT NULL"),
         postgresql_where=sa.text("snoozed_until IS NOT NULL"),
     )
+    op.create_index(
+        "ix_items_answered_at",
+        "items",
+        ["answered_at"],
+        unique=False,
+        sqlite_where=sa.text("answered_at IS NOT NULL"),
+        postgresql_where=sa.text("answered_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_items_until_reply",
+        "items",
+        ["mention_id"],
+        unique=False,
+        sqlite_where=sa.text("until_reply = 1"),
+        postgresql_where=sa.text("until_reply"),
+    )
     op.create_table(
         "notes",
         sa.Column("id", Id, nullable=False),
@@ -195,3 +225,10 @@ def upgrade() -> None:
         sqlite_where=sa.text("decision IS NULL"),
         postgresql_where=sa.text("decision IS NULL"),
     )
+    dialect = op.get_bind().dialect.name
+    op.execute(f"CREATE INDEX ix_problems_ticket_key ON problems ({TICKET_KEY[dialect]})")
+    if dialect == "sqlite":
+        for statement in FULL_TEXT:
+            op.get_bind().exec_driver_sql(statement)
+    else:
+        op.get_bind().exec_driver_sql(f"CREATE INDEX ix_mentions_search ON mentions USING gin ({SEARCH})")
