@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 
 from tests.service import Service, service
+from tests.web.site import Site
 from triage.errors import Missing, OutcomeUnknown, Refused, UserError
 from triage.mention import Attachment, State
 from triage.person import Person, Role
@@ -541,3 +542,21 @@ def test_sleep_is_counted_in_the_persons_own_zone() -> None:
     assert wakes("monday", "", ana, now) == datetime(2026, 5, 4, 0, 0, tzinfo=UTC)
     assert wakes("at", "2026-05-02T09:30", ana, now) == datetime(2026, 5, 2, 0, 30, tzinfo=UTC)
     assert wakes("reply", "", ana, now) is None
+
+
+def test_a_page_is_not_called_stale_because_somebody_began_to_answer(site: Site) -> None:
+    """A claim is shown by itself; a note, a label or an answer changes the sign by which a page that somebody types in knows."""
+    site.app.acme.post("mira@x.example", "how do I export?")
+    site.app.pass_()
+    ana = site.visitor(Role.TRIAGER, "ana")
+
+    def told() -> str:
+        found = re.search(r'data-told="(\w+)"', ana.get("/mentions/1", part=True).text)
+        assert found is not None
+        return found[1]
+
+    before = told()
+    site.app.store.claims.claim(1, "ana", site.app.clock.now())
+    assert told() == before
+    site.app.store.items.note(1, "look at this", "ana", site.app.clock.now())
+    assert told() != before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -94,6 +95,7 @@ def shown(app: App, item: Dossier) -> dict[str, Any]:
     return {
         "item": item,
         "seen": str(item.seen),
+        "told": told(item),
         "label_names": list(Label),
         "likeliest": likeliest(item.verdict),
         "certainty": certainty(item.verdict),
@@ -108,6 +110,15 @@ def shown(app: App, item: Dossier) -> dict[str, Any]:
         "forever": FOREVER,
         "tracker": bool(app.config.trackers),
     }
+
+
+def told(item: Dossier) -> str:
+    """A sign of what the page tells of an item; it stays when somebody only begins to answer it, which is shown elsewhere."""
+    trail = [(line["what"], line["at"]) for line in item.trail if line["what"] not in ("claimed", "released")]
+    states = [(row["id"], row["state"]) for row in item.actions]
+    posts = [(post.mention_id, post.at) for post in (*item.above, *item.below)]
+    told = (str(item.seen), states, trail, posts, item.item["assignee"], item.item["snoozed_until"], len(item.notes), item.ticket)
+    return f"{zlib.crc32(repr(told).encode(errors='replace')):08x}"
 
 
 def likeliest(verdict: Verdict | None) -> list[tuple[str, float]]:

@@ -131,8 +131,10 @@ function writing() {
 async function changedItem() {
   const id = shown();
   if (!id) return;
-  if (writing()) return offer(id);
-  await showItem(id);
+  if (!writing()) return showItem(id);
+  const html = await ask(`/mentions/${id}`).catch(() => null);
+  const told = (within) => within.querySelector("article.item")?.dataset.told;
+  if (html !== null && shown() === id && told(parsed(html)) !== told(document.getElementById("item"))) offer(id);
 }
 
 function offer(id) {
