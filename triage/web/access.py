@@ -166,6 +166,12 @@ async def _not_forged(request: Request) -> None:
         raise Denied(403, "this page is from an earlier session; reload it, your draft is kept")
 
 
+def logged_in(request: Request) -> None:
+    """Whoever found a token must not be able to make more of it: `Denied` unless a person is logged in."""
+    if not request.state.by_cookie:
+        raise Denied(403, "this needs a log-in; a token can't do it")
+
+
 def _who(request: Request) -> Person:
     person: Person = request.state.person
     return person
