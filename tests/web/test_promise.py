@@ -185,3 +185,35 @@ def test_insights_count_what_was_posted(site: Site) -> None:
     assert len(app.acme.replies) == 1
     app.clock.move(minutes=10)  # a report is kept for five
     assert responses() == (1, 1)
+
+
+def test_an_answer_that_waits_for_approval_is_in_the_queue(site: Site) -> None:
+    """Nobody would find it otherwise: its task is done. It is neither answered nor waited for until it was sent."""
+    app, ana, ada = site.app, site.visitor(Role.TRIAGER, "ana"), site.visitor(Role.APPROVER, "ada")
+    mention, _ = asked(app, "how do I reach your lawyer?")
+    answer(ana, mention, "By mail.")
+    assert listed(app, "open") == [mention]
+    assert listed(app, "waiting") == []
+    page = ada.get("/").text
+    assert "waits for approval" in page
+    assert "answered by ana" not in page.replace("answered by ana; waits", "")
+    [row] = [row for row in app.queue() if row["mention"] == mention]
+    assert (row["kind"], row["state"]) == ("reply", "held")
+    [reply] = app.actions("reply")
+    assert ada.post(f"/mentions/{mention}/reply/approve", {"action": reply["id"]}).status_code == 303
+    app.pass_(seconds=20)
+    assert len(app.acme.replies) == 1
+    assert listed(app, "open") == []
+    assert listed(app, "waiting") == [mention]
+
+
+def test_a_colleagues_draft_can_be_used(site: Site) -> None:
+    """By the same way as a prepared answer: it is added to what was typed, and nothing is sent."""
+    app, bo = site.app, site.visitor(Role.TRIAGER, "bo")
+    mention, _ = asked(app)
+    app.store.drafts.save(mention, "ana", "Press Sync.", app.clock.now())
+    page = bo.get(f"/mentions/{mention}/reply").text
+    assert 'value="draft:ana"' in page
+    used = bo.post(f"/mentions/{mention}/reply", {"text": "Hello!", "use": "draft:ana"}).text
+    assert "Hello!\n\nPress Sync." in used
+    assert app.actions("reply") == []

@@ -11,7 +11,7 @@ from triage import passwords
 from triage.errors import UserError
 from triage.person import Role
 from triage.store.people import digest, zones
-from triage.web.access import Parts, Routes, Who, logged_in
+from triage.web.access import Id, Parts, Routes, Who, logged_in
 from triage.web.login import begin
 from triage.web.render import done, render
 
@@ -69,7 +69,7 @@ def make_token(request: Request, app: Parts, who: Who, name: Annotated[str, Form
 
 
 @routes.post("/me/tokens/{token_id}/end", Role.VIEWER)
-def end_token(request: Request, app: Parts, who: Who, token_id: int) -> Response:
+def end_token(request: Request, app: Parts, who: Who, token_id: Id) -> Response:
     """A token of theirs is worth nothing from now on."""
     app.store.sessions.end_token(who, token_id, app.clock.now())
     return done(request, "the token is ended", "/me")
