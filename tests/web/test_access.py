@@ -112,7 +112,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/tasks/{task_id}/{verb}"): Role.TRIAGER,
 }
 
-NEEDS_A_LOG_IN = {"/logout", "/me/tokens", "/me/password"}
+NEEDS_A_LOG_IN = {"/logout", "/me/tokens", "/me/password", "/people/{name}/enable", "/people/{name}/password"}
 """What a personal token can't do although its person can."""
 
 GUARDED = {route: Role(role) for route, role in ROUTES.items() if role != OPEN}
@@ -190,6 +190,24 @@ def test_each_role_may_do_what_the_table_says(site: Site, role: Role) -> None:
             assert (by_token == 403) == (path in NEEDS_A_LOG_IN - {"/logout"}), (path, by_token)
         else:
             assert (by_cookie, by_token) == (403, 403), path
+
+
+def test_a_found_token_lets_nobody_in_for_good(site: Site) -> None:
+    """Not even an admin's: it makes no token, no person, no admin and no new password."""
+    program = site.program(Role.ADMIN)
+    site.person(Role.VIEWER, "bo")
+    before = dump(site)
+    writes = {
+        "/me/tokens": {"name": "more"},
+        "/me/password": {"old": "", "new": "a long enough password"},
+        "/people": {"role": "admin"},
+        "/people/bo/role": {"role": "admin"},
+        "/people/bo/enable": {},
+        "/people/bo/password": {},
+    }
+    for path, data in writes.items():
+        assert program.post(path, data=data).status_code == 403, path
+    assert dump(site) == before
 
 
 def test_a_role_counts_from_the_next_request_on(site: Site) -> None:

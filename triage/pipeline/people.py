@@ -74,7 +74,7 @@ def approval(config: Config, rule: str) -> str:
 def unsend(parts: Parts, mention_id: int, by: str, *, answer: int | None = None) -> str:
     """Take back an answer that is still held: its task is open again, its text the writer's draft. Returns the text.
 
-    `answer` is the id of its first action, the newest answer's for None. `UserError` says what became of it when it is too late.
+    `answer` is the id of its first action, for None that of their own newest. `UserError` says what became of it when it is too late.
     """
     return parts.store.replies.unsend(mention_id, by, parts.clock.now(), answer=answer)
 

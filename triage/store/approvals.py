@@ -29,6 +29,11 @@ class Waiting:
     text: str
 
 
+def waits() -> sa.ColumnElement[bool]:
+    """Whether an action is an answer that somebody has to let go first."""
+    return sa.exists().where(approvals.c.action_id == actions.c.id, approvals.c.decision.is_(None))
+
+
 class Approvals:
     """What waits for a second person. The action is planned and has no time; a worker takes none whose approval is missing."""
 

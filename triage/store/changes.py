@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from triage.contracts import Item
 from triage.mention import ActionKind, Mention, State, Visibility
-from triage.store import drafts, rows
+from triage.store import drafts, returns, rows
 from triage.store.database import insert
 from triage.store.moves import add_audit, cancel, withdraw_ticket
 from triage.store.schema import actions, alerts, mentions, revisions
@@ -83,16 +83,31 @@ def _void_answers(connection: Connection, mention_id: int, now: datetime, why: s
     """Answers that were not sent yet are not sent any more, an approval is void, and their text is their writers' draft again."""
     of_mention = sa.select(actions).where(actions.c.mention_id == mention_id, actions.c.kind == str(ActionKind.REPLY))
     planned = of_mention.where(actions.c.state == str(State.PLANNED)).order_by(actions.c.id)
-    unsent: dict[tuple[str, int], list[RowMapping]] = {}
+    unsent: dict[int, list[RowMapping]] = {}
     for action in connection.execute(planned).mappings().all():
-        payload = action["payload"]
-        unsent.setdefault((payload.get("by", ""), payload.get("task_id") or 0), []).append(action)
-        cancel(connection, action["id"], now, why)
-        if reopen:
-            _reopen(connection, payload.get("task_id"), now, why)
-    for (by, _), parts in unsent.items():
-        if by:
-            drafts.give_back(connection, mention_id, by, whole(parts), now)
+        unsent.setdefault(action["payload"].get("first", action["id"]), []).append(action)
+    for parts in unsent.values():
+        withdraw(connection, parts, why, "triage", now, reopen=reopen)
+
+
+def withdraw(connection: Connection, parts: Sequence[RowMapping], why: str, by: str, now: datetime, *, reopen: bool = True) -> str:
+    """Cancel what was not sent of an answer and give its writer the text back; the text.
+
+    Where nothing is left of what was answered, nobody answered the post, and with `reopen` its task is open again.
+    """
+    first = parts[0]
+    mention_id, task_id, text = first["mention_id"], first["payload"].get("task_id"), whole(parts)
+    for part in parts:
+        cancel(connection, part["id"], now, why, by)
+    of_mention = sa.select(actions).where(actions.c.mention_id == mention_id, actions.c.kind == str(ActionKind.REPLY))
+    left = connection.execute(of_mention.where(actions.c.state != str(State.CANCELLED))).mappings().all()
+    if not left:
+        returns.unanswered(connection, mention_id)
+    if reopen and task_id is not None and all(row["payload"].get("task_id") != task_id for row in left):
+        _reopen(connection, mention_id, task_id, now, why, by)
+    if writer := first["payload"].get("by"):
+        drafts.give_back(connection, mention_id, writer, text, now)
+    return text
 
 
 def whole(parts: Sequence[RowMapping]) -> str:
@@ -101,12 +116,10 @@ def whole(parts: Sequence[RowMapping]) -> str:
     return str(known) if known else "\n\n".join(str(part["payload"].get("text", "")) for part in parts)
 
 
-def _reopen(connection: Connection, task_id: int | None, now: datetime, why: str) -> None:
-    if task_id is None:
-        return
+def _reopen(connection: Connection, mention_id: int, task_id: int, now: datetime, why: str, by: str) -> None:
     statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state.in_([str(State.DONE), str(State.CANCELLED)]))
     connection.execute(statement.values(state=str(State.PLANNED), closed_at=None, closed_by="", error=why))
-    add_audit(connection, now, "triage", "reopened the task", action_id=task_id, detail=why)
+    add_audit(connection, now, by, "reopened the task", mention_id=mention_id, action_id=task_id, detail=why)
 
 
 def delete(connection: Connection, row: RowMapping, *, now: datetime, site: str) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError, OperationalError
 
-from triage.errors import StoreError
+from triage.errors import StoreError, UserError
 
 BUSY_SECONDS = 20.0
 # How soon each side of a connection to PostgreSQL gives up one whose other side has vanished without a word: a cut cable, a host
@@ -102,10 +102,15 @@ class Database:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Within the block a database error that an operator can mend is a `StoreError` that says how."""
+        """Within the block a database error that an operator can mend is a `StoreError` that says how.
+
+        PostgreSQL takes no NUL, not even in a question: what is stored is cleaned of it, who asks with one gets a `UserError`.
+        """
         try:
             yield
         except DBAPIError as error:
+            if isinstance(error, DataError) and "NUL" in str(error.orig):
+                raise UserError("a field holds the character NUL, which is in no text; leave it out") from error
             known = _explain(error, self)
             if known is None:
                 raise

@@ -11,9 +11,10 @@ from triage.errors import Missing, UserError
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
 from triage.store.board import Claimed
+from triage.store.changes import withdraw
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, cancel, close_alert, close_task, open_task
-from triage.store.schema import Link, actions, alerts, mentions, problems, verdicts
+from triage.store.schema import Link, actions, alerts, approvals, mentions, problems, verdicts
 
 
 class Desk:
@@ -122,11 +123,21 @@ class Desk:
         self._settle(action_id, by, now, (State.PARKED, State.REJECTED, State.DOUBT), State.DONE, f"it exists: {key}", key=key)
 
     def drop(self, action_id: int, by: str, now: datetime) -> None:
-        """It is not wanted any more."""
+        """It is not wanted any more. What a person wrote is their draft again, and the question open."""
         with self._database.write() as connection:
             row = self._action(connection, action_id)
-            if not cancel(connection, action_id, now, "not wanted", by):
+            written = row["kind"] == ActionKind.REPLY and row["payload"].get("by_person")
+            if written and row["state"] in (State.PLANNED, State.PARKED, State.REJECTED, State.OBSERVED):
+                withdraw(connection, self._unsent(connection, row), "not wanted", by, now)
+            elif not cancel(connection, action_id, now, "not wanted", by):
                 raise UserError(f"action {action_id} is {row['state']}; only planned, parked, rejected and observed ones can be dropped")
+
+    def _unsent(self, connection: Connection, row: RowMapping) -> list[RowMapping]:
+        """This part of an answer and those that come after it."""
+        first = row["payload"].get("first", row["id"])
+        parts = sa.select(actions).where(actions.c.mention_id == row["mention_id"], actions.c.kind == str(ActionKind.REPLY))
+        found = connection.execute(parts.where(actions.c.id >= row["id"]).order_by(actions.c.id).with_for_update()).mappings()
+        return [part for part in found if part["payload"].get("first", part["id"]) == first]
 
     def _action(self, connection: Connection, action_id: int) -> RowMapping:
         row = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().first()
@@ -141,6 +152,8 @@ class Desk:
                 words = ", ".join(str(state) for state in allowed)
                 hint = "close it with triage close" if row["via"] == HUMAN else "see triage show"
                 raise UserError(f"action {action_id} is {row['state']}; this works on {words} ones; {hint}")
+            if to is State.PLANNED and row["kind"] == ActionKind.REPLY:
+                self._approved_still(connection, row)
             values = {
                 "state": str(to),
                 "due_at": now if to is State.PLANNED and row["via"] != HUMAN else None,
@@ -171,6 +184,17 @@ class Desk:
             ).all():
                 close_alert(connection, now, alert_id)
             add_audit(connection, now, by, f"{row['kind']}: {to}", mention_id=row["mention_id"], action_id=action_id, detail=detail)
+
+    def _approved_still(self, connection: Connection, row: RowMapping) -> None:
+        """`UserError` where an answer was approved for a post that says something else by now."""
+        asked = (
+            sa.select(approvals.c.revision, mentions.c.revision)
+            .join(mentions, mentions.c.id == row["mention_id"])
+            .where(approvals.c.action_id == row["payload"].get("first", row["id"]))
+        )
+        found = connection.execute(asked).first()
+        if found is not None and found[0] != found[1]:
+            raise UserError("the post was edited after the answer was approved; drop it, then it is a draft again")
 
     def merge_task(self, key: str, reason: str, now: datetime) -> None:
         """Ask a person to look at something that belongs to no post; once per key."""

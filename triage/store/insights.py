@@ -184,6 +184,9 @@ def _responses(connection: Connection, written: sa.ColumnElement[bool]) -> tuple
     posted = posted.where(written, actions.c.kind == str(ActionKind.REPLY), actions.c.state == str(State.DONE))
     elsewhere = sa.select(mentions.c.id, Seconds(items.c.answered_at, mentions.c.created_at), items.c.answered_by)
     elsewhere = elsewhere.join(items, items.c.mention_id == mentions.c.id).where(written, items.c.answered_at.is_not(None))
+    # An answer of ours is noted there when it is written; it counts once it is posted, by its action.
+    ours = (actions.c.mention_id == mentions.c.id, actions.c.kind == str(ActionKind.REPLY), actions.c.state != str(State.CANCELLED))
+    elsewhere = elsewhere.where(~sa.exists().where(*ours, actions.c.payload["by"].as_string() == items.c.answered_by))
     first: dict[int, tuple[int, bool]] = {}
     people: Counter[str] = Counter()
     told: set[tuple[int, Any]] = set()  # an answer in three posts is one answer

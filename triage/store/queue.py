@@ -17,8 +17,9 @@ from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, State, Ticket
 from triage.store import batch, rows, search
 from triage.store.accounts import HELD
+from triage.store.approvals import waits
 from triage.store.database import Database, insert
-from triage.store.schema import OPEN, TicketKey, actions, items, mentions, notes, problems, saved, verdicts
+from triage.store.schema import OPEN, OPEN_STATES, TicketKey, actions, items, mentions, notes, problems, saved, verdicts
 from triage.targets import Due, Targets
 
 STATES = ("open", "mine", "snoozed", "waiting", "answered", "all")
@@ -52,7 +53,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Why an item is in the list: a person's task, or an action that is stuck. `state` is open, held, doubt, parked or rejected."""
+    """Why an item is in the list: a person's task, or an action that is stuck. `state` is open, held, approval, doubt, parked or rejected."""
 
     id: int
     kind: str
@@ -106,6 +107,11 @@ class Row:
         """The states of what is stuck, loudest first: doubt, parked, rejected."""
         there = {one.state for one in self.open}
         return tuple(state for state in STUCK if state in there)
+
+    @property
+    def waits_for_approval(self) -> bool:
+        """Whether an answer to it has to be let go by somebody."""
+        return any(one.state == "approval" for one in self.open)
 
     @property
     def urgent(self) -> bool:
@@ -424,7 +430,7 @@ class Queue:
         )
         found = {row["id"]: row for row in connection.execute(statement).mappings()}
         hanging: dict[int, list[Open]] = {}
-        about = sa.select(actions).where(batch.among(connection, actions.c.mention_id, ids), actions.c.state.in_(["planned", *STUCK]))
+        about = sa.select(actions, waits().label("waits")).where(batch.among(connection, actions.c.mention_id, ids), actions.c.state.in_(["planned", *STUCK]))
         for action in connection.execute(about.order_by(actions.c.created_at, actions.c.id)).mappings():
             if (one := _to_open(action)) is not None:
                 hanging.setdefault(action["mention_id"], []).append(one)
@@ -534,7 +540,7 @@ def _open_actions(filters: Filters, now: datetime) -> sa.Select[Any]:
             .outerjoin(verdicts, verdicts.c.id == _last_verdict())
             .outerjoin(items, items.c.mention_id == actions.c.mention_id)
         )
-        .where(OPEN, sa.or_(human, actions.c.state.in_(STUCK), held), *_conditions(filters))
+        .where(OPEN, sa.or_(human, actions.c.state.in_(STUCK), held, waits()), *_conditions(filters))
     )
     return statement.where(_awake(now)).order_by(actions.c.created_at, actions.c.id).limit(MOST_OPEN)
 
@@ -607,7 +613,8 @@ def _waiting(connection: Connection, now: datetime) -> list[tuple[datetime, int]
         later.c.author == mentions.c.author,
         later.c.stored_at > items.c.answered_at,
     )
-    still = sa.exists().where(actions.c.mention_id == items.c.mention_id, actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
+    asks = sa.or_(actions.c.via == HUMAN, actions.c.kind == str(ActionKind.REPLY))
+    still = sa.exists().where(actions.c.mention_id == items.c.mention_id, asks, actions.c.state.in_(OPEN_STATES))
     statement = (
         sa.select(items.c.answered_at, items.c.mention_id)
         .join(mentions, mentions.c.id == items.c.mention_id)
@@ -636,13 +643,14 @@ def _lone(connection: Connection, tasks: Sequence[int]) -> list[Row]:
 def _to_open(action: RowMapping) -> Open | None:
     """What an action asks of people; None where it is on its way."""
     human, planned = action["via"] == HUMAN, action["state"] == State.PLANNED
-    if planned and not human and not action["error"].startswith(HELD):
+    waiting = planned and bool(action.get("waits"))
+    if planned and not human and not waiting and not action["error"].startswith(HELD):
         return None
     by_hand = human and action["kind"] == ActionKind.REPLY
     return Open(
         action["id"],
         "post by hand" if by_hand else action["kind"],
-        "open" if human and planned else "held" if planned else action["state"],
+        "open" if human and planned else "approval" if waiting else "held" if planned else action["state"],
         action["payload"].get("what", ""),
         action["reason"] if human else (action["error"] or action["reason"]).removeprefix(HELD),
         action["via"],

@@ -17,7 +17,7 @@ from triage.replies import Answered, Given, Post, Situation
 from triage.store import approvals as approval
 from triage.store import drafts as draft
 from triage.store import returns, rows
-from triage.store.changes import whole
+from triage.store.changes import whole, withdraw
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, cancel, close_task
 from triage.store.schema import accounts, actions, approvals, forms, items, mentions, problems, verdicts
@@ -194,21 +194,22 @@ class Replies:
     def unsend(self, mention_id: int, by: str, now: datetime, *, answer: int | None = None) -> str:
         """Take back an answer that no worker has touched: it is cancelled, its task is open again, its text is its writer's draft.
 
-        `answer` is the id of its first action, the newest one's for None. All in one transaction: a worker that claims meanwhile wins
+        `answer` is the id of its first action, for None that of the newest one of their own. All in one transaction: a worker that claims meanwhile wins
         or loses as a whole. `UserError` says what became of it when it is too late. Returns the text.
         """
         with self._database.write() as connection:
             self._locked(connection, mention_id)
             given = _answers(_replies_to(connection, mention_id, lock=True))
             if answer is None:
-                answer = max((first for first, parts in given.items() if parts[0]["state"] in LIVE), default=None)
+                own = (first for first, parts in given.items() if parts[0]["state"] in LIVE and parts[0]["payload"].get("by") == by)
+                answer = max(own, default=None)
             parts = given.get(answer) if answer is not None else None
             if not parts:
                 raise UserError("there is no answer to take back; nothing was changed")
             for part in parts:
                 if part["state"] != State.PLANNED or part["attempt"]:
                     raise UserError(_too_late(part))
-            return self._withdraw(connection, parts, TAKEN_BACK, by, now)
+            return withdraw(connection, parts, TAKEN_BACK, by, now)
 
     def refuse(self, action_id: int, by: str, now: datetime, why: str) -> int:
         """A second person does not let an answer go: it is its writer's draft again, and the task is open. Returns the mention's id."""
@@ -217,26 +218,8 @@ class Replies:
             approval.decide(connection, action_id, approval.REFUSED, by, now, why)
             parts = _answers(_replies_to(connection, row["mention_id"], lock=True))[action_id]
             said = f"{by} did not approve the answer" + (f": {rows.clean(why)}" if why else "")
-            self._withdraw(connection, parts, said, by, now)
+            withdraw(connection, parts, said, by, now)
             return int(row["mention_id"])
-
-    def _withdraw(self, connection: Connection, parts: Sequence[RowMapping], why: str, by: str, now: datetime) -> str:
-        """Cancel an answer that was not sent, open its task again and give its text back, within the caller's transaction."""
-        first = parts[0]
-        text, writer = whole(parts), str(first["payload"].get("by") or by)
-        for part in parts:
-            cancel(connection, part["id"], now, why, by)
-        task_id = first["payload"].get("task_id")
-        others = [
-            row for row in _replies_to(connection, first["mention_id"]) if row["payload"].get("task_id") == task_id and row["state"] in LIVE
-        ]
-        if task_id is not None and not others:
-            reopen = sa.update(actions).where(actions.c.id == task_id, actions.c.state.in_([str(State.DONE), str(State.CANCELLED)]))
-            connection.execute(reopen.values(state=str(State.PLANNED), closed_at=None, closed_by="", error=why))
-            add_audit(connection, now, by, "reopened the task", mention_id=first["mention_id"], action_id=task_id, detail=why)
-            returns.unanswered(connection, first["mention_id"])
-        draft.give_back(connection, first["mention_id"], writer, text, now)
-        return text
 
     def posted(self, mention_id: int, action_id: int, by: str, now: datetime) -> None:
         """An answer that waited to be posted by hand was posted."""

@@ -15,6 +15,7 @@ from triage.details import details
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
 from triage.store.accounts import HELD, STOPPED
+from triage.store.approvals import waits
 from triage.store.database import Database
 from triage.store.schema import OPEN, accounts, actions, alerts, attempts, audit, mentions, owners, problems, revisions, verdicts
 from triage.store.totals import totals
@@ -36,7 +37,7 @@ class Views:
         self._database = database
 
     def queue(self, limit: int = 10_000) -> list[dict[str, Any]]:
-        """Open human tasks, urgent ones first, then oldest first; and actions that wait for a person's decision, or for a spent limit."""
+        """Open human tasks, urgent ones first, then oldest first; and actions that wait for a decision, an approval, or a spent limit."""
         open_task = sa.and_(actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
         held = sa.and_(actions.c.state == str(State.PLANNED), actions.c.error.like(f"{HELD}%"))
         statement = (
@@ -56,7 +57,7 @@ class Views:
                 .outerjoin(verdicts, verdicts.c.id == _last_verdict())
                 .outerjoin(problems, problems.c.id == actions.c.problem_id)
             )
-            .where(OPEN, sa.or_(open_task, actions.c.state.in_(STUCK), held))
+            .where(OPEN, sa.or_(open_task, actions.c.state.in_(STUCK), held, waits()))
             .order_by(actions.c.created_at, actions.c.id)
             .limit(limit)
         )

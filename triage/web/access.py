@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Form, Path, Request
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Mount
@@ -166,6 +166,12 @@ async def _not_forged(request: Request) -> None:
         raise Denied(403, "this page is from an earlier session; reload it, your draft is kept")
 
 
+def logged_in(request: Request) -> None:
+    """Whoever found a token must not be able to make more of it: `Denied` unless a person is logged in."""
+    if not request.state.by_cookie:
+        raise Denied(403, "this needs a log-in; a token can't do it")
+
+
 def _who(request: Request) -> Person:
     person: Person = request.state.person
     return person
@@ -175,6 +181,12 @@ def _parts(request: Request) -> App:
     parts: App = request.app.state.parts
     return parts
 
+
+Id = Annotated[int, Path(ge=1, le=2**62)]
+"""A handler's parameter: a number in the address by which the store knows something. Larger ones no database takes."""
+
+FormId = Annotated[int, Form(ge=1, le=2**62)]
+"""The same in a form."""
 
 Who = Annotated[Person, Depends(_who)]
 """A handler's parameter: the person who asks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Path, Request
+from fastapi import Body, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +17,7 @@ from triage.person import Role
 from triage.pipeline import intake, judge, people
 from triage.platforms.imported import item_of
 from triage.platforms.push import PushPlatform
-from triage.web.access import OPEN, Denied, Parts, Routes, Who, identify
+from triage.web.access import OPEN, Denied, Id, Parts, Routes, Who, identify
 from triage.web.api_shapes import (
     MENTIONS_AT_ONCE,
     Answered,
@@ -46,7 +46,6 @@ FAULTS: dict[int | str, dict[str, Any]] = {
         422: "Not understood",
     }.items()
 }
-Id = Annotated[int, Path(ge=1, le=2**62)]
 routes = Routes(prefix="/api", responses=FAULTS)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from fastapi import Form, Path, Request
+from fastapi import Form, Request
 from fastapi.responses import Response
 
 from triage.app import App
@@ -21,14 +21,12 @@ from triage.store.dossier import Dossier
 from triage.store.items import FOREVER
 from triage.store.seen import Seen
 from triage.web import queue
-from triage.web.access import Parts, Routes, Who
+from triage.web.access import FormId, Id, Parts, Routes, Who
 from triage.web.render import done, is_part, label, render
 
 routes = Routes()
 
-Id = Annotated[int, Path(ge=1, le=2**62)]
 Field = Annotated[str, Form()]
-Action = Annotated[int, Form(ge=1, le=2**62)]
 
 BACK = "z takes it back"
 MORNING = time(9)
@@ -211,21 +209,21 @@ def same(request: Request, app: Parts, who: Who, mention_id: Id, seen: Field, ot
 
 
 @routes.post("/mentions/{mention_id}/retry", Role.TRIAGER)
-def retry(request: Request, app: Parts, who: Who, mention_id: Id, action: Action, seen: Field) -> Response:
+def retry(request: Request, app: Parts, who: Who, mention_id: Id, action: FormId, seen: Field) -> Response:
     """An action is not there: send it (again)."""
     verbs.decide(app, mention_id, action, "retry", who.name, seen=Seen.read(seen))
     return _done(request, mention_id, "it is sent again")
 
 
 @routes.post("/mentions/{mention_id}/drop", Role.TRIAGER)
-def drop(request: Request, app: Parts, who: Who, mention_id: Id, action: Action, seen: Field) -> Response:
+def drop(request: Request, app: Parts, who: Who, mention_id: Id, action: FormId, seen: Field) -> Response:
     """An action is not wanted any more."""
     verbs.decide(app, mention_id, action, "drop", who.name, seen=Seen.read(seen))
     return _done(request, mention_id, "dropped: it is not sent")
 
 
 @routes.post("/mentions/{mention_id}/found", Role.TRIAGER)
-def found(request: Request, app: Parts, who: Who, mention_id: Id, action: Action, seen: Field, key: Field = "") -> Response:
+def found(request: Request, app: Parts, who: Who, mention_id: Id, action: FormId, seen: Field, key: Field = "") -> Response:
     """An action happened: `key` is the ticket's key, or the post's link."""
     verbs.decide(app, mention_id, action, "found", who.name, key, seen=Seen.read(seen))
     return _done(request, mention_id, f"noted: {key.strip()} is there")

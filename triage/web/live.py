@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Annotated
 
 import structlog
-from fastapi import Form, Header, Path, Query, Request
+from fastapi import Form, Header, Query, Request
 from fastapi.exceptions import HTTPException
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -23,7 +23,7 @@ from triage.app import App
 from triage.errors import StoreError
 from triage.person import Person, Role
 from triage.store.presence import Changed, Mark
-from triage.web.access import Parts, Routes, Who, identify
+from triage.web.access import FormId, Id, Parts, Routes, Who, identify
 from triage.web.render import done, is_part, render
 
 routes = Routes()
@@ -37,8 +37,6 @@ MOST_STREAMS = 500
 MOST_OF_A_PERSON = 20
 WAITING = 32
 """So many events may wait for a slow reader; then the stream ends, and the page comes back and asks what it missed."""
-
-MentionId = Annotated[int, Path(ge=1, lt=2**63)]
 
 Everywhere = Mapping[int, frozenset[tuple[str, bool, datetime | None]]]
 
@@ -213,7 +211,7 @@ def _missed(app: App, since: str) -> Changed:
 
 
 @routes.get("/mentions/{mention_id}/presence", Role.VIEWER)
-def show_presence(request: Request, app: Parts, who: Who, mention_id: MentionId) -> HTMLResponse:
+def show_presence(request: Request, app: Parts, who: Who, mention_id: Id) -> HTMLResponse:
     """Who else looks at an item or types, and who answers it: a part of the item's page."""
     return _part(request, app, who, mention_id)
 
@@ -223,9 +221,9 @@ def be_there(
     request: Request,
     app: Parts,
     who: Who,
-    mention_id: MentionId,
+    mention_id: Id,
     typing: Annotated[bool, Form()] = False,
-    left: Annotated[int | None, Form(ge=1, lt=2**63)] = None,
+    left: FormId | None = None,
 ) -> HTMLResponse:
     """This person looks at the item now, and may be typing; `left` is the item that they looked at before."""
     app.store.presence.beat(mention_id, who.name, typing, app.clock.now(), left=left)
@@ -237,7 +235,7 @@ def claim(
     request: Request,
     app: Parts,
     who: Who,
-    mention_id: MentionId,
+    mention_id: Id,
     over: Annotated[bool, Form()] = False,
     holder: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
@@ -247,7 +245,7 @@ def claim(
 
 
 @routes.post("/mentions/{mention_id}/release", Role.TRAINEE)
-def release(request: Request, app: Parts, who: Who, mention_id: MentionId) -> Response:
+def release(request: Request, app: Parts, who: Who, mention_id: Id) -> Response:
     """This person no longer answers it."""
     app.store.claims.release(mention_id, who.name, app.clock.now())
     return _after(request, app, who, mention_id, "it is back in the queue")

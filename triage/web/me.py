@@ -11,7 +11,7 @@ from triage import passwords
 from triage.errors import UserError
 from triage.person import Role
 from triage.store.people import digest, zones
-from triage.web.access import Denied, Parts, Routes, Who
+from triage.web.access import Id, Parts, Routes, Who, logged_in
 from triage.web.login import begin
 from triage.web.render import done, render
 
@@ -64,12 +64,12 @@ def end_session(request: Request, app: Parts, who: Who, session: Annotated[str, 
 @routes.post("/me/tokens", Role.VIEWER)
 def make_token(request: Request, app: Parts, who: Who, name: Annotated[str, Form()] = "") -> Response:
     """A personal token, which is shown once."""
-    _logged_in(request)
+    logged_in(request)
     return _page(request, app, who, token=app.store.sessions.make_token(who, name, app.clock.now()))
 
 
 @routes.post("/me/tokens/{token_id}/end", Role.VIEWER)
-def end_token(request: Request, app: Parts, who: Who, token_id: int) -> Response:
+def end_token(request: Request, app: Parts, who: Who, token_id: Id) -> Response:
     """A token of theirs is worth nothing from now on."""
     app.store.sessions.end_token(who, token_id, app.clock.now())
     return done(request, "the token is ended", "/me")
@@ -78,7 +78,7 @@ def end_token(request: Request, app: Parts, who: Who, token_id: int) -> Response
 @routes.post("/me/password", Role.VIEWER)
 def change_password(request: Request, app: Parts, who: Who, old: Annotated[str, Form()] = "", new: Annotated[str, Form()] = "") -> Response:
     """Another password. All sessions end, and this browser gets a new one."""
-    _logged_in(request)
+    logged_in(request)
     found = app.store.people.by_name(who.name)
     wait = app.store.sessions.wait((f"account {who.name}",), app.clock.now())
     if wait:
@@ -87,12 +87,6 @@ def change_password(request: Request, app: Parts, who: Who, old: Annotated[str, 
         raise UserError("the old password does not fit; nothing was changed")
     app.store.people.set_password(who.name, found[1], passwords.hashed(new, who.name, who.shown), app.clock.now())
     return begin(request, app, who, "/me")
-
-
-def _logged_in(request: Request) -> None:
-    """Whoever found a token must not be able to make more of it."""
-    if not request.state.by_cookie:
-        raise Denied(403, "this needs a log-in; a token can't do it")
 
 
 def _page(request: Request, app: Parts, who: Who, *, token: str = "") -> Response:

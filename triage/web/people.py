@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from triage.errors import UserError
 from triage.person import Role
 from triage.store.people import INVITATION_LASTS
-from triage.web.access import Parts, Routes, Who, own_origin
+from triage.web.access import Parts, Routes, Who, logged_in, own_origin
 from triage.web.render import done, render
 
 routes = Routes()
@@ -25,6 +25,7 @@ def show_people(request: Request, app: Parts, who: Who) -> Response:
 @routes.post("/people", Role.ADMIN)
 def invite(request: Request, app: Parts, who: Who, role: Annotated[str, Form()]) -> Response:
     """A link for somebody new, which is shown once."""
+    logged_in(request)
     token = app.store.people.invite(_role(role), who.name, app.clock.now())
     return _page(request, app, who, token=token, token_for=f"somebody new, as {role}")
 
@@ -32,6 +33,7 @@ def invite(request: Request, app: Parts, who: Who, role: Annotated[str, Form()])
 @routes.post("/people/{name}/role", Role.ADMIN)
 def change_role(request: Request, app: Parts, who: Who, name: str, role: Annotated[str, Form()]) -> Response:
     """Another role, from their next request on."""
+    logged_in(request)
     person = app.store.people.change(name, who.name, app.clock.now(), role=_role(role))
     return done(request, f"{person.called} is {person.role} now", "/people")
 
@@ -46,6 +48,7 @@ def disable(request: Request, app: Parts, who: Who, name: str) -> Response:
 @routes.post("/people/{name}/enable", Role.ADMIN)
 def enable(request: Request, app: Parts, who: Who, name: str) -> Response:
     """They may log in again."""
+    logged_in(request)
     person = app.store.people.change(name, who.name, app.clock.now(), disabled=False)
     return done(request, f"{person.called} can log in again", "/people")
 
@@ -53,6 +56,7 @@ def enable(request: Request, app: Parts, who: Who, name: str) -> Response:
 @routes.post("/people/{name}/password", Role.ADMIN)
 def new_password(request: Request, app: Parts, who: Who, name: str) -> Response:
     """A link by which they choose a new password, which is shown once."""
+    logged_in(request)
     token = app.store.people.invite(app.store.people.named(name).role, who.name, app.clock.now(), name=name)
     return _page(request, app, who, token=token, token_for=f"{name}, for a new password")
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Form, Request
 from fastapi.responses import Response
+from pydantic import Field
 
 from triage.app import App
 from triage.errors import UserError
@@ -19,7 +20,7 @@ from triage.mention import Label
 from triage.person import Person, Role
 from triage.pipeline import items as verbs
 from triage.store.queue import MOST_OPEN, STATES, Filters
-from triage.web.access import Parts, Routes, Who
+from triage.web.access import Id, Parts, Routes, Who
 from triage.web.render import LABELS, done, is_part, render
 
 routes = Routes()
@@ -57,7 +58,7 @@ def bulk(
     who: Who,
     app: Parts,
     do: Annotated[str, Form()],
-    ids: Annotated[list[int] | None, Form()] = None,
+    ids: Annotated[list[Annotated[int, Field(ge=1, le=2**62)]] | None, Form()] = None,
     label: Annotated[str, Form()] = "",
     to: Annotated[str, Form()] = "",
     until: Annotated[str, Form()] = "",
@@ -96,14 +97,14 @@ def save(request: Request, who: Who, app: Parts, name: Annotated[str, Form()], q
 
 
 @routes.post("/saved/{saved_id}/forget", Role.VIEWER)
-def forget(request: Request, who: Who, app: Parts, saved_id: int) -> Response:
+def forget(request: Request, who: Who, app: Parts, saved_id: Id) -> Response:
     """Delete a saved list of one's own."""
     app.store.queue.forget(who.name, saved_id)
     return done(request, "the list is deleted", "/")
 
 
 @routes.post("/tasks/{task_id}/{verb}", Role.TRIAGER)
-def task(request: Request, who: Who, app: Parts, task_id: int, verb: str) -> Response:
+def task(request: Request, who: Who, app: Parts, task_id: Id, verb: str) -> Response:
     """What belongs to no post has no page of its own: it is closed, tried again or dropped in the list."""
     desk, now = app.store.desk, app.clock.now()
     if verb == "close":

@@ -15,13 +15,13 @@ from triage.mention import Label, State
 from triage.person import Person, Role
 from triage.pipeline import people, replying
 from triage.replies import Canned, Given, May, why_not_approve
-from triage.web.access import Parts, Routes, Who
+from triage.web.access import FormId, Id, Parts, Routes, Who
 from triage.web.render import done, is_part, render
 
 routes = Routes()
 
 Text = Annotated[str, Form()]
-Number = Annotated[int, Form()]
+Number = Annotated[int, Form(ge=0, le=2**62)]
 Flag = Annotated[bool, Form()]
 
 LOUD = {
@@ -112,13 +112,13 @@ def _page(request: Request, app: App, mention_id: int, person: Person, status: i
 
 
 @routes.get("/mentions/{mention_id}/reply", Role.VIEWER)
-def show(request: Request, app: Parts, who: Who, mention_id: int) -> Response:
+def show(request: Request, app: Parts, who: Who, mention_id: Id) -> Response:
     """The panel; without script a page of its own."""
     return _page(request, app, mention_id, who)
 
 
 @routes.post("/mentions/{mention_id}/reply/preview", Role.TRAINEE)
-def preview(request: Request, app: Parts, who: Who, mention_id: int, text: Text = "", use: Text = "") -> Response:
+def preview(request: Request, app: Parts, who: Who, mention_id: Id, text: Text = "", use: Text = "") -> Response:
     """The answer as it would go out. `use` adds a prepared answer, the suggestion, or a colleague's draft to the text first."""
     return _previewed(request, app, who, mention_id, text, use)
 
@@ -151,7 +151,7 @@ def _used(shown: dict[str, Any], use: str) -> str:
 
 
 @routes.post("/mentions/{mention_id}/draft", Role.TRAINEE)
-def save(request: Request, app: Parts, who: Who, mention_id: int, text: Text = "", once: Text = "", page: Flag = False) -> Response:
+def save(request: Request, app: Parts, who: Who, mention_id: Id, text: Text = "", once: Text = "", page: Flag = False) -> Response:
     """Keep what was typed. A program is told whether it was kept; a form (`page`) comes back to the panel."""
     return _saved(request, app, who, mention_id, text, once, page)
 
@@ -171,7 +171,7 @@ def send(
     request: Request,
     app: Parts,
     who: Who,
-    mention_id: int,
+    mention_id: Id,
     text: Text = "",
     once: Text = "",
     known: Number = 0,
@@ -225,28 +225,28 @@ def _told(state: str, via: str, reason: str, attempt: int, hold: float) -> str:
 
 
 @routes.post("/mentions/{mention_id}/reply/undo", Role.TRIAGER)
-def undo(request: Request, app: Parts, who: Who, mention_id: int, answer: Number = 0) -> Response:
+def undo(request: Request, app: Parts, who: Who, mention_id: Id, answer: Number = 0) -> Response:
     """Take an answer back that is still held."""
     people.unsend(app, mention_id, who.name, answer=answer or None)
     return done(request, "taken back: the text is a draft again", f"/mentions/{mention_id}")
 
 
 @routes.post("/mentions/{mention_id}/reply/posted", Role.TRIAGER)
-def posted(request: Request, app: Parts, who: Who, mention_id: int, action: Number) -> Response:
+def posted(request: Request, app: Parts, who: Who, mention_id: Id, action: FormId) -> Response:
     """An answer that waited for somebody to post it by hand was posted."""
     app.store.replies.posted(mention_id, action, who.name, app.clock.now())
     return done(request, "noted: answered by hand", f"/mentions/{mention_id}")
 
 
 @routes.post("/mentions/{mention_id}/reply/approve", Role.TRIAGER)
-def approve(request: Request, app: Parts, who: Who, mention_id: int, action: Number) -> Response:
+def approve(request: Request, app: Parts, who: Who, mention_id: Id, action: FormId) -> Response:
     """Let somebody else's answer go. Who may is the rule's to say: a role, or a group of whatever role."""
     people.approve(app, action, who)
     return done(request, "approved: it is sent now", f"/mentions/{mention_id}")
 
 
 @routes.post("/mentions/{mention_id}/reply/refuse", Role.TRIAGER)
-def refuse(request: Request, app: Parts, who: Who, mention_id: int, action: Number, why: Text = "") -> Response:
+def refuse(request: Request, app: Parts, who: Who, mention_id: Id, action: FormId, why: Text = "") -> Response:
     """Don't let it go: it is its writer's draft again."""
     people.refuse(app, action, who, why.strip())
     return done(request, "not approved: it is a draft again", f"/mentions/{mention_id}")

@@ -102,7 +102,7 @@ document.addEventListener("click", async (event) => {
   const insert = event.target.closest?.("[data-insert]"), copy = event.target.closest?.("[data-copy]");
   if (insert) {
     event.preventDefault();
-    const form = formOf(insert), area = textOf(form), before = area.value.trim();
+    const form = insert.form, area = textOf(form), before = area.value.trim();
     area.value = before ? `${before}\n\n${insert.dataset.insert}` : insert.dataset.insert;
     area.focus();
     typed(form);
