@@ -149,13 +149,13 @@ def test_what_is_typed_stays_when_the_item_is_shown_anew(site: Site, open_page: 
     page.keyboard.type("not to be lost")
     page.keyboard.press("Escape")
     expect(page.get_by_text("You have it")).to_be_visible()
-    expect(page.locator("textarea[name=text]")).to_have_value("not to be lost")
+    expect(page.get_by_label("A note for colleagues")).to_have_value("not to be lost")
     page.keyboard.press("j")
     shows(page, other)
-    expect(page.locator("textarea[name=text]")).to_have_value("")
+    expect(page.get_by_label("A note for colleagues")).to_have_value("")
     page.keyboard.press("k")
     shows(page, one)
-    expect(page.locator("textarea[name=text]")).to_have_value("not to be lost")
+    expect(page.get_by_label("A note for colleagues")).to_have_value("not to be lost")
 
 
 def test_keys_rest_where_they_must(site: Site, open_page: OpenPage) -> None:
@@ -173,9 +173,9 @@ def test_keys_rest_where_they_must(site: Site, open_page: OpenPage) -> None:
     expect(page.locator("#keys")).to_be_hidden()
     page.keyboard.press("n")
     page.keyboard.type("jke4")
-    expect(page.locator("textarea[name=text]")).to_have_value("jke4")
+    expect(page.get_by_label("A note for colleagues")).to_have_value("jke4")
     page.keyboard.press("Escape")
-    expect(page.locator("textarea[name=text]")).not_to_be_focused()
+    expect(page.get_by_label("A note for colleagues")).not_to_be_focused()
     shows(page, one)
     expect(page.locator("#said")).to_be_empty()
 

@@ -90,8 +90,11 @@ async function show(id, { fresh = false, push = true } = {}) {
   }
   owed = null;
   keepUnsent();
+  // A panel that was opened while the answer was on its way stays open; its forms now tell the newest state.
+  const key = id === shown() && document.activeElement?.closest("#item details.panel[open]")?.querySelector("summary").dataset.key;
   htmx.swap("#item", html, { swapStyle: "innerHTML" });
   arrived();
+  if (key) press(key);
   if (push) history.replaceState({ htmx: true }, "", `/mentions/${id}${location.search}`);
   return true;
 }
@@ -177,13 +180,15 @@ async function written(to, source) {
   if (backTo === id || source?.closest("form")?.action.endsWith("/undo")) lastDeed = null;
   else lastDeed = { id, at: Date.now() };
   const next = source && one(`#row-${CSS.escape(after.get(source) ?? "")}`);
+  const within = item()?.contains(document.activeElement);
+  const panel = source?.closest("details.panel");
+  if (panel?.contains(document.activeElement)) document.activeElement.blur();
   if (backTo === id) {
     backTo = null;
     await show(id, { fresh: true });
     one("#item-head")?.focus({ preventScroll: true });
   } else if (next && shown() === id) choose(next);
   else if (shown() === id) {
-    const within = item().contains(document.activeElement);
     await show(id, { fresh: true, push: false });
     if (within && !owed) one("#item-head")?.focus({ preventScroll: true });
   }

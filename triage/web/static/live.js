@@ -145,15 +145,16 @@ function offer(id) {
   const button = document.createElement("button");
   button.className = "quiet";
   button.textContent = "changed meanwhile: show";
-  button.addEventListener("click", () => showItem(id));
+  button.addEventListener("click", () => showItem(id, true));
   bar.append(button);
   item.prepend(bar);
 }
 
-async function showItem(id) {
+async function showItem(id, wanted = false) {
   const html = await ask(`/mentions/${id}`).catch(() => null);
   const item = document.getElementById("item");
   if (html === null || !item || shown() !== id) return;
+  if (!wanted && writing()) return offer(id); // begun while the answer was on its way
   const content = parsed(html);
   const fresh = content.getElementById("item");
   const inner = fresh ? fresh.innerHTML : html;
