@@ -152,7 +152,7 @@ def test_the_list_and_what_is_done_with_an_item(site: Site) -> None:
     assert site.ask("POST", f"/mentions/{item}/close", json={}).status_code == 409
     names = {one["name"]: one["state"] for one in site.ask("GET", "/sources").json()}
     assert names["acme"] == "ok"
-    assert "responses" in {one["name"] for one in site.ask("GET", "/insights", params={"days": 7}).json()}
+    assert "answered" in {one["name"] for one in site.ask("GET", "/insights", params={"days": 7}).json()}
 
 
 def test_an_answer_by_the_api_is_held_and_goes_once(site: Site) -> None:

@@ -82,7 +82,15 @@ def desk(parts: Parts, mention_id: int) -> Desk:
 
 
 def send(
-    parts: Parts, mention_id: int, text: str, by: str, *, once: str = "", known: int | None = None, again: bool = False, by_hand: bool = False
+    parts: Parts,
+    mention_id: int,
+    text: str,
+    by: str,
+    *,
+    once: str = "",
+    known: int | None = None,
+    again: bool = False,
+    by_hand: bool = False,
 ) -> list[int]:
     """Answer a mention where it may be answered, held for `web.hold`; `again` where it was answered already. The ids of the actions.
 
