@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from triage.errors import RemoteError, UserError
 from triage.pipeline.parts import Parts
-from triage.pipeline.people import answering, approval
+from triage.pipeline.people import answer_mention, answering, approval
 from triage.replies import (
     VISIBLE,
     Answerable,
     Canned,
     Given,
     Hit,
+    May,
     Preview,
     Situation,
     Suggestion,
@@ -78,6 +79,28 @@ def desk(parts: Parts, mention_id: int) -> Desk:
         found,
         VISIBLE[mention.visibility],
     )
+
+
+def send(
+    parts: Parts,
+    mention_id: int,
+    text: str,
+    by: str,
+    *,
+    once: str = "",
+    known: int | None = None,
+    again: bool = False,
+    by_hand: bool = False,
+) -> list[int]:
+    """Answer a mention where it may be answered, held for `web.hold`; `again` where it was answered already. The ids of the actions.
+
+    What the others mean, and when this is refused besides, `people.answer_mention` tells. A form that was carried out is not asked again.
+    """
+    answerable = desk(parts, mention_id).answerable
+    repeated = once and parts.store.replies.carried_out(once)
+    if not repeated and (answerable.may is May.NO or (answerable.may is May.AGAIN and not again)):
+        raise UserError(f"{answerable.reason}; nothing was sent, and your draft is kept. Next: {answerable.next_step}")
+    return answer_mention(parts, mention_id, text, by, hold=parts.config.web.hold, known=known, once=once, by_hand=by_hand)
 
 
 def preview(parts: Parts, mention_id: int, text: str) -> tuple[Preview, list[Hit]]:

@@ -26,6 +26,7 @@ FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """Until when sleeps what waits for its author: so that one column tells everything that sleeps."""
 
 LONGEST_NOTE = 10_000  # characters
+LONGEST_SLEEP = timedelta(days=36_500)
 NEWEST_TICKETS = 5_000  # among these a ticket's key is looked for
 SENT_TWICE = timedelta(minutes=1)  # the same note by the same person within this is one form that was sent twice
 UNDO_WITHIN = timedelta(minutes=5)
@@ -83,6 +84,8 @@ class Items:
         """Let it sleep until a time, or with None until its author writes again in the thread."""
         if until is not None and until <= now:
             raise UserError("that time is over already; choose a later one")
+        if until is not None and until > now + LONGEST_SLEEP:
+            raise UserError("that is more than a hundred years away; choose an earlier time, or archive it")
         with self._database.write() as connection:
             hold(connection, mention_id, seen)
             self._row(connection, mention_id)

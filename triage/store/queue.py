@@ -53,7 +53,10 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Why an item is in the list: a person's task, or an action that is stuck. `state` is open, held, approval, doubt, parked or rejected."""
+    """Why an item is in the list: a person's task, or an action that is stuck.
+
+    `state` is open, held, approval, doubt, parked or rejected.
+    """
 
     id: int
     kind: str
@@ -430,7 +433,9 @@ class Queue:
         )
         found = {row["id"]: row for row in connection.execute(statement).mappings()}
         hanging: dict[int, list[Open]] = {}
-        about = sa.select(actions, waits().label("waits")).where(batch.among(connection, actions.c.mention_id, ids), actions.c.state.in_(["planned", *STUCK]))
+        about = sa.select(actions, waits().label("waits")).where(
+            batch.among(connection, actions.c.mention_id, ids), actions.c.state.in_(["planned", *STUCK])
+        )
         for action in connection.execute(about.order_by(actions.c.created_at, actions.c.id)).mappings():
             if (one := _to_open(action)) is not None:
                 hanging.setdefault(action["mention_id"], []).append(one)

@@ -19,7 +19,7 @@ from triage.store import drafts as draft
 from triage.store import returns, rows
 from triage.store.changes import whole, withdraw
 from triage.store.database import Database, insert
-from triage.store.moves import add_audit, cancel, close_task
+from triage.store.moves import add_audit, close_task
 from triage.store.schema import accounts, actions, approvals, forms, items, mentions, problems, verdicts
 
 NEWEST = 2_000  # answers that a suggestion is looked for in
@@ -194,8 +194,8 @@ class Replies:
     def unsend(self, mention_id: int, by: str, now: datetime, *, answer: int | None = None) -> str:
         """Take back an answer that no worker has touched: it is cancelled, its task is open again, its text is its writer's draft.
 
-        `answer` is the id of its first action, for None that of the newest one of their own. All in one transaction: a worker that claims meanwhile wins
-        or loses as a whole. `UserError` says what became of it when it is too late. Returns the text.
+        `answer` is the id of its first action, for None that of the newest one of their own. All in one transaction: a worker that
+        claims meanwhile wins or loses as a whole. `UserError` says what became of it when it is too late. Returns the text.
         """
         with self._database.write() as connection:
             self._locked(connection, mention_id)

@@ -17,6 +17,7 @@ ROOMS = (
     "health",
     "login",
     "api",
+    "api_items",
     "sources",
     "insights",
     "people",

@@ -200,17 +200,11 @@ def send(
 
 
 def _sent(app: App, who: Person, mention_id: int, text: str, *, once: str, known: int, again: bool, by_hand: bool) -> str:
-    desk = replying.desk(app, mention_id)
-    answerable = desk.answerable
-    repeated = once and app.store.replies.carried_out(once)
-    if not repeated and (answerable.may is May.NO or (answerable.may is May.AGAIN and not again)):
-        raise UserError(f"{answerable.reason}; nothing was sent, and your draft is kept. Next: {answerable.next_step}")
-    hold = app.config.web.hold
-    ids = people.answer_mention(app, mention_id, text, who.name, hold=hold, known=known, once=once, by_hand=by_hand)
+    ids = replying.send(app, mention_id, text, who.name, once=once, known=known, again=again, by_hand=by_hand)
     row = app.store.outbox.row(ids[0]) if ids else None
     if row is None:
         return "this form was carried out before"
-    return _told(row["state"], row["via"], row["reason"], row["attempt"], hold)
+    return _told(row["state"], row["via"], row["reason"], row["attempt"], app.config.web.hold)
 
 
 def _told(state: str, via: str, reason: str, attempt: int, hold: float) -> str:
