@@ -35,12 +35,12 @@ def main() -> None:
                 said += line
                 if "Ctrl-C ends the demo." in line:
                     break
-            link = LINK.search(said)
-            if link is None:
+            links = LINK.findall(said)
+            if not links:
                 sys.exit(f"the demo printed no link to log in with:\n{said}")
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-                take_all(browser, link[0])
+                take_all(browser, links[-1])
                 browser.close()
         finally:
             demo.send_signal(signal.SIGINT)
