@@ -78,7 +78,7 @@ def take(page: Page, name: str) -> None:
     from PIL import Image
 
     time.sleep(0.5)  # what the page asks for once it is shown
-    made = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    made = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     made.save(FOLDER / f"{name}.png", optimize=True)
     size = (FOLDER / f"{name}.png").stat().st_size
     print(f"{name}.png {size:,} bytes")

@@ -1,4 +1,4 @@
-"""axe-core looks at every page, light and dark: no serious or critical fault. It is injected by the debugger, which the content policy lets."""
+"""axe-core looks at every page, light and dark: no serious or critical fault. The debugger injects it past the content policy."""
 
 from __future__ import annotations
 

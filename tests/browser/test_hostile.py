@@ -1,4 +1,4 @@
-"""Posts that try to be more than posts, in every field that comes from outside: nothing runs, nothing is asked for, the page stays usable."""
+"""Posts that try to be more than posts, in every field from outside: nothing runs, nothing is asked for, the page stays usable."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("hostile")
     app = service(folder, f"sqlite:///{folder}/triage.db", source=", brake: 1000")
     endless = cycle(STRINGS)
-    for number, some in enumerate((STRINGS[start : start + IN_ONE] for start in range(0, len(STRINGS), IN_ONE))):
+    for number, some in enumerate(STRINGS[start : start + IN_ONE] for start in range(0, len(STRINGS), IN_ONE)):
         post(app, number, some, tuple(islice(endless, 16)))
     app.acme.post("huge@x.example", f"how? {HUGE}")
     for _ in range(3):
@@ -143,7 +143,7 @@ def no_sideways(page: Page, what: str) -> None:
 def test_hostile_posts_show_safely_everywhere(site: Site, open_page: OpenPage) -> None:
     """The list, each item with its panels, the answer, why, and the other pages; the phone's width is the narrowest."""
     assert len(STRINGS) >= 200
-    page = open_page(Role.ADMIN, **{"viewport": PHONE})
+    page = open_page(Role.ADMIN, viewport=PHONE)
     for to in ("/", "/?state=all", "/?q=alert", "/sources", "/insights", "/people", "/privacy"):
         page.goto(to)
         no_sideways(page, to)

@@ -267,7 +267,9 @@ def _queue_address(app: Any, config: Any) -> str:
     from triage.person import Role
 
     address = f"http://{config.web.host}:{config.web.port}"
-    return address if app.store.people.any() else f"{address}/welcome?token={app.store.people.invite(Role.ADMIN, 'triage', app.clock.now())}"
+    return (
+        address if app.store.people.any() else f"{address}/welcome?token={app.store.people.invite(Role.ADMIN, 'triage', app.clock.now())}"
+    )
 
 
 def _first(app: Any) -> str:
