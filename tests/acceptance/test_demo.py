@@ -22,6 +22,7 @@ def test_the_demo_shows_the_whole_way_and_can_be_left_at_any_time(rig: Rig) -> N
     assert re.search(r"has one ticket: [1-9]\d* tickets", said)
     assert re.search(r"[1-9]\d* items wait for a person", said)
     assert "Alert UrgentPost: " in said
+    assert re.search(r"http://127\.0\.0\.1:\d+/welcome\?token=\S+   the queue", said)
     for word in ("the tickets", "/metrics", "queue", "show ", "answer ", "init ", "doctor ", "up ", "Ctrl-C ends the demo."):
         assert word in said
     assert "Traceback" not in said

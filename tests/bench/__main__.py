@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.bench import classifying, fetching, hosts, latency, process, routing, scale, web
+from tests.bench import browser, classifying, fetching, hosts, latency, process, routing, scale, web
 from tests.bench.report import Failed, Row, machine, table
 from tests.bench.stage import tell
 from triage.errors import TriageError
@@ -29,6 +29,7 @@ def measures(*, quick: bool, mentions: int = 1_000_000) -> dict[str, Measure]:
             "latency": partial(latency.latency, count=4, seconds=2.0, rest=2.0, every=2.0),
             "scale": partial(scale.scale, few=100, many=400, rounds=1, batch=60, due=20),
             "web": partial(web.web, few=100, many=400, people=3, seconds=1.0, pause=0.05),
+            "browser": partial(browser.browser, steps=3),
             "hosts": partial(hosts.hosts, count=2, workers=1, bugs=10, slow=0.2),
             "memory": partial(process.memory, count=100),
             "help": partial(process.help_, runs=1),
@@ -41,6 +42,7 @@ def measures(*, quick: bool, mentions: int = 1_000_000) -> dict[str, Measure]:
         "latency": partial(latency.latency, count=60, seconds=120.0, rest=120.0, every=None),
         "scale": partial(scale.scale, few=10_000, many=mentions, rounds=5),
         "web": partial(web.web, few=10_000, many=mentions, people=20, seconds=30.0, pause=1.0),
+        "browser": partial(browser.browser, steps=20),
         "hosts": partial(hosts.hosts, count=3, workers=2, bugs=300, slow=0.5),
         "memory": partial(process.memory, count=5_000),
         "help": partial(process.help_, runs=10),

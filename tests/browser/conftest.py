@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import requests
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.conftest import NO_CHROMIUM
 from tests.fixtures_services import eventually
@@ -33,6 +33,7 @@ from triage.person import Role
 from triage.store import Store
 from triage.web import create
 
+expect.set_options(timeout=15_000)  # a busy machine is no failure
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}

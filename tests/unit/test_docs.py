@@ -31,7 +31,9 @@ from triage.contracts import Manifest, Platform
 from triage.errors import Gone, NotAccepted
 from triage.mention import State
 from triage.metrics import SERIES
+from triage.person import Role
 from triage.store.schema import metadata
+from triage.web.keys import KEYS
 
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
 FENCE = re.compile(r"(?ms)^[ \t]*```([^\n]*)\n(.*?)^[ \t]*```[ \t]*$")
@@ -423,3 +425,15 @@ def test_the_example_platform_is_found_by_its_entry_point(tmp_path: Path, monkey
     (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert manifest("platforms", name).name == name
+
+
+def test_the_tour_tells_each_key_as_the_page_does() -> None:
+    """Neither more nor fewer, in the page's order."""
+    told = re.findall(r"(?m)^\| `(\S+)` \| (.+) \|$", page("docs/tour.md"))
+    assert told == [pair for _, keys in KEYS for pair in keys]
+
+
+def test_the_tour_tells_each_role() -> None:
+    """In their order."""
+    told = re.findall(r"(?m)^\| ([a-z]+) \| ", page("docs/tour.md"))
+    assert told == [str(role) for role in Role]

@@ -710,3 +710,15 @@ def test_the_invitations_of_who_is_no_admin_any_more_are_void(site: Site) -> Non
     assert site.visitor().get(f"/welcome?token={found[1]}").status_code == 200
     bo.post("/people/ana/disable")
     assert site.visitor().get(f"/welcome?token={found[1]}").status_code == 409
+
+
+def test_only_files_are_compressed(site: Site) -> None:
+    """A page holds secrets beside what comes from outside: compressed, its length would tell of them."""
+    visitor = site.visitor(Role.ADMIN)
+    page = visitor.get("/", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in page.headers
+    style = re.search(r'href="(/assets/static/style.css[^"]*)"', page.text)
+    assert style is not None
+    file = visitor.get(style[1], headers={"Accept-Encoding": "gzip"})
+    assert file.headers["content-encoding"] == "gzip"
+    assert "immutable" in file.headers["cache-control"]

@@ -243,6 +243,7 @@ def _summary(app: Any, world: Mapping[str, Any], config: Any) -> None:
     filed = next((row for row in queue if row["ticket"]), None)
     program = f"{_short(Path(sys.executable))} -m triage" if sys.argv[0].endswith("__main__.py") else _short(Path(sys.argv[0]))
     click.echo("\n" + _bold("Where to look"))
+    click.echo(f"  {_queue_address(app, config)}   the queue: where people answer{_first(app)}")
     click.echo(f"  {world['mastodon']['url']}   the posts, their threads, our replies")
     click.echo(f"  {world['jira']['url']}   the tickets")
     click.echo(f"  {world['receiver']['url']}   the alerts")
@@ -259,6 +260,20 @@ def _summary(app: Any, world: Mapping[str, Any], config: Any) -> None:
     click.echo(f"  {program} doctor    checks it against your servers and says what to do next")
     click.echo(f"  {program} up        runs it")
     click.echo("\nCtrl-C ends the demo.")
+
+
+def _queue_address(app: Any, config: Any) -> str:
+    """Where the queue is; while nobody has a log-in, the link that makes the first admin."""
+    from triage.person import Role
+
+    address = f"http://{config.web.host}:{config.web.port}"
+    return (
+        address if app.store.people.any() else f"{address}/welcome?token={app.store.people.invite(Role.ADMIN, 'triage', app.clock.now())}"
+    )
+
+
+def _first(app: Any) -> str:
+    return "" if app.store.people.any() else " (the link works once: choose a name and a password)"
 
 
 def _bold(text: str) -> str:

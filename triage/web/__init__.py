@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.staticfiles import StaticFiles
 
 from triage.app import App
@@ -41,7 +42,8 @@ def create(app: App) -> FastAPI:
         web.include_router(import_module(f"triage.web.{name}").routes.router)
     access.table(web)  # no route without a role
     for name, folder in FILES.items():
-        web.mount(f"/assets/{name}", StaticFiles(directory=folder))
+        # Only these: a page that is compressed together with its secrets gives them away by its length.
+        web.mount(f"/assets/{name}", GZipMiddleware(StaticFiles(directory=folder)))
     faults.handle(web)
     web.add_middleware(faults.Sizes, largest=LARGEST_BODY)
     web.add_middleware(Headers, tls=access.is_tls(app.config.web))

@@ -27,6 +27,9 @@ LABELS = {"bug_report": "bug", "support_question": "question", "praise": "praise
 MARKS = {"bug_report": "B", "support_question": "?", "praise": "♥", "noise": "·"}
 """A label is told by its word and its mark, never by its colour alone."""
 
+MOST_SHOWN = 20_000
+"""In characters: a longer post is cut on its page, which a browser could hardly show otherwise."""
+
 
 @cache
 def _environment() -> Environment:
@@ -38,7 +41,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"ago": ago, "moment": moment, "label": label, "mark": mark, "web": web_link, "percent": percent}
-    made.globals |= {"asset": asset, "KEYS": KEYS}
+    made.globals |= {"asset": asset, "KEYS": KEYS, "MOST_SHOWN": MOST_SHOWN}
     return made
 
 

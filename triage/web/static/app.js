@@ -220,6 +220,11 @@ document.body.addEventListener("htmx:afterSwap", (event) => {
   arrived();
   if (event.detail?.requestConfig) one("#item-head")?.focus({ preventScroll: true }); // by a click or Enter on its row
 });
+document.body.addEventListener("htmx:load", (event) => {
+  if (event.target.id !== "reply") return;
+  if (wanted && event.target.dataset.at) press(wanted);
+  wanted = null;
+});
 document.body.addEventListener("htmx:beforeSwap", (event) => {
   if (event.target.id === "item") keepUnsent();
 });
@@ -232,10 +237,16 @@ document.body.addEventListener("focusout", (event) => {
 
 const typing = (target) => target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && !/^(checkbox|radio|button|submit)$/.test(target.type);
 
+let wanted = null; // a key for the answer's panel, which is still on its way
+
 function press(key) {
   const name = `[data-key="${CSS.escape(key)}"]`;
   const found = (item() && one(name, item())) ?? one(name);
   if (!found || found.disabled) return false;
+  if (found.closest("#reply:not([data-at])") && wanted !== key) {
+    wanted = key;
+    return true;
+  }
   if (/^(INPUT|TEXTAREA|SELECT)$/.test(found.tagName)) {
     found.closest("details")?.setAttribute("open", "");
     found.focus();
