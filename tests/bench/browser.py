@@ -10,7 +10,7 @@ from pathlib import Path
 from playwright.sync_api import Page, Response, sync_playwright
 
 from tests.bench.report import Row
-from tests.browser.conftest import CHROMIUM, DESK, serving
+from tests.browser.conftest import CHROMIUM, serving
 from tests.conftest import NO_CHROMIUM
 from tests.service import service
 from triage.person import Role
@@ -41,7 +41,7 @@ def browser(folder: Path, *, steps: int) -> Iterator[Row]:
     try:
         with serving(app) as url, sync_playwright() as playwright:
             started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            context = started.new_context(base_url=url, viewport=DESK)
+            context = started.new_context(base_url=url, viewport={"width": 1280, "height": 800})
             context.add_cookies([{"name": "triage", "value": session, "url": url}])
             page = context.new_page()
             size, plain = _first_load(page)

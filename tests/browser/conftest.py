@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import requests
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from tests.conftest import NO_CHROMIUM
 from tests.fixtures_services import eventually
@@ -35,8 +35,8 @@ from triage.web import create
 
 expect.set_options(timeout=15_000)  # a busy machine is no failure
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DESK = {"width": 1280, "height": 800}
-PHONE = {"width": 360, "height": 740}
+DESK: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 360, "height": 740}
 
 POSTS = (
     ("mira@x.example", "how do I sync my notes, maybe with a cable?"),
@@ -97,7 +97,7 @@ def started(folder: Path, config: str, guard: Guard, env: Mapping[str, str] | No
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (folder / "config.yaml").write_text(f"{config}web: {{port: {port}}}\n")
-    told = os.environ | {"TRIAGE_CONFIG": str(folder / "config.yaml")} | (env or {})
+    told = os.environ | {"TRIAGE_CONFIG": str(folder / "config.yaml")} | dict(env or {})
     with (folder / "web.log").open("wb") as said:
         server = guard.start([sys.executable, "-m", "triage", "web"], env=told, stdout=said, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
