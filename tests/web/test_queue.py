@@ -302,7 +302,7 @@ def test_what_could_not_be_done_is_told_for_each(app: Service, ana: Visitor) -> 
         ({"do": "assign", "ids": [1]}, "choose a person"),
         ({"do": "snooze", "until": "x", "ids": [1]}, "choose until when"),
         ({"do": "close", "ids": list(range(201))}, "200 at most"),
-        ({"do": "assign", "to": "nobody2", "ids": [1]}, "there is nobody named"),
+        ({"do": "assign", "to": "nobody2", "ids": [1]}, "there is no colleague"),
     ],
 )
 def test_a_deed_that_makes_no_sense_is_refused(app: Service, ana: Visitor, form: dict[str, Any], why: str) -> None:

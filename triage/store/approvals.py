@@ -15,6 +15,8 @@ from triage.store.moves import add_audit
 from triage.store.schema import actions, approvals, mentions
 
 APPROVED, REFUSED, VOID = "approved", "refused", "void"
+HELD_FOR = "waits for approval"
+"""What an action is held by, so that it stands in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,6 @@ class Waiting:
     asked_by: str
     asked_at: datetime
     text: str
-
-
-def waits() -> sa.ColumnElement[bool]:
-    """Whether an action is an answer that somebody has to let go first."""
-    return sa.exists().where(approvals.c.action_id == actions.c.id, approvals.c.decision.is_(None))
 
 
 class Approvals:
@@ -61,7 +58,7 @@ class Approvals:
                 raise UserError("the post was edited after the answer was written; it is a draft again, read it once more")
             decide(connection, action_id, APPROVED, by, now)
             due = sa.update(actions).where(actions.c.id == action_id, actions.c.state == str(State.PLANNED))
-            connection.execute(due.values(due_at=now, reason=f"answered by {row['asked_by']}, approved by {by}"))
+            connection.execute(due.values(due_at=now, error="", reason=f"answered by {row['asked_by']}, approved by {by}"))
             add_audit(connection, now, by, "approved the answer", mention_id=row["mention_id"], action_id=action_id)
             return int(row["mention_id"])
 

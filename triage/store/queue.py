@@ -17,7 +17,7 @@ from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, State, Ticket
 from triage.store import batch, rows, search
 from triage.store.accounts import HELD
-from triage.store.approvals import waits
+from triage.store.approvals import HELD_FOR
 from triage.store.database import Database, insert
 from triage.store.schema import OPEN, OPEN_STATES, TicketKey, actions, items, mentions, notes, problems, saved, verdicts
 from triage.targets import Due, Targets
@@ -433,9 +433,7 @@ class Queue:
         )
         found = {row["id"]: row for row in connection.execute(statement).mappings()}
         hanging: dict[int, list[Open]] = {}
-        about = sa.select(actions, waits().label("waits")).where(
-            batch.among(connection, actions.c.mention_id, ids), actions.c.state.in_(["planned", *STUCK])
-        )
+        about = sa.select(actions).where(batch.among(connection, actions.c.mention_id, ids), actions.c.state.in_(["planned", *STUCK]))
         for action in connection.execute(about.order_by(actions.c.created_at, actions.c.id)).mappings():
             if (one := _to_open(action)) is not None:
                 hanging.setdefault(action["mention_id"], []).append(one)
@@ -545,7 +543,7 @@ def _open_actions(filters: Filters, now: datetime) -> sa.Select[Any]:
             .outerjoin(verdicts, verdicts.c.id == _last_verdict())
             .outerjoin(items, items.c.mention_id == actions.c.mention_id)
         )
-        .where(OPEN, sa.or_(human, actions.c.state.in_(STUCK), held, waits()), *_conditions(filters))
+        .where(OPEN, sa.or_(human, actions.c.state.in_(STUCK), held), *_conditions(filters))
     )
     return statement.where(_awake(now)).order_by(actions.c.created_at, actions.c.id).limit(MOST_OPEN)
 
@@ -648,8 +646,8 @@ def _lone(connection: Connection, tasks: Sequence[int]) -> list[Row]:
 def _to_open(action: RowMapping) -> Open | None:
     """What an action asks of people; None where it is on its way."""
     human, planned = action["via"] == HUMAN, action["state"] == State.PLANNED
-    waiting = planned and bool(action.get("waits"))
-    if planned and not human and not waiting and not action["error"].startswith(HELD):
+    waiting = planned and action["error"].startswith(f"{HELD}{HELD_FOR}")
+    if planned and not human and not action["error"].startswith(HELD):
         return None
     by_hand = human and action["kind"] == ActionKind.REPLY
     return Open(

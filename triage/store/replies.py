@@ -17,6 +17,7 @@ from triage.replies import Answered, Given, Post, Situation
 from triage.store import approvals as approval
 from triage.store import drafts as draft
 from triage.store import returns, rows
+from triage.store.accounts import HELD
 from triage.store.changes import whole, withdraw
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, close_task
@@ -184,6 +185,7 @@ class Replies:
             "after_id": before if via else None,
             "reason": reason,
             "rule": "",
+            "error": f"{HELD}{approval.HELD_FOR} by {written.approve}" if written.approve and via and before is None else "",
             "payload": payload,
             "due_at": now + timedelta(seconds=written.hold) if goes else None,
             "created_at": now,
@@ -446,7 +448,7 @@ def _given_of(connection: Connection, parts: Sequence[RowMapping]) -> Given:
         state=State(row["state"]),
         at=row["closed_at"] or row["created_at"],
         url=first["url"],
-        error=row["error"],
+        error="" if waits else row["error"],
         via_human=row["via"] == HUMAN,
         waits_for=waits or "",
         refused=bool(re.search(r"\b403\b", row["error"])),

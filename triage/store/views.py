@@ -15,7 +15,6 @@ from triage.details import details
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
 from triage.store.accounts import HELD, STOPPED
-from triage.store.approvals import waits
 from triage.store.database import Database
 from triage.store.schema import OPEN, accounts, actions, alerts, attempts, audit, mentions, owners, problems, revisions, verdicts
 from triage.store.totals import totals
@@ -57,7 +56,7 @@ class Views:
                 .outerjoin(verdicts, verdicts.c.id == _last_verdict())
                 .outerjoin(problems, problems.c.id == actions.c.problem_id)
             )
-            .where(OPEN, sa.or_(open_task, actions.c.state.in_(STUCK), held, waits()))
+            .where(OPEN, sa.or_(open_task, actions.c.state.in_(STUCK), held))
             .order_by(actions.c.created_at, actions.c.id)
             .limit(limit)
         )

@@ -58,7 +58,7 @@ def bulk(
     who: Who,
     app: Parts,
     do: Annotated[str, Form()],
-    ids: Annotated[list[Annotated[int, Field(ge=1, le=2**62)]] | None, Form()] = None,
+    ids: Annotated[list[Annotated[int, Field(ge=0, le=2**62)]] | None, Form()] = None,
     label: Annotated[str, Form()] = "",
     to: Annotated[str, Form()] = "",
     until: Annotated[str, Form()] = "",
