@@ -154,10 +154,9 @@ def test_hostile_posts_show_safely_everywhere(site: Site, open_page: OpenPage) -
         expect(page.locator("#reply[data-at]")).to_be_visible()
         page.evaluate("document.querySelectorAll('#item details').forEach(one => { one.open = true })")
         no_sideways(page, f"item {mention}")
-    for mention in (site.mentions[1], site.mentions[-1]):
-        for to in ("why", "reply", "same"):
-            page.goto(f"/mentions/{mention}/{to}")
-            no_sideways(page, f"{to} of {mention}")
+    for to in ("why", "reply", "same"):
+        page.goto(f"/mentions/{site.mentions[1]}/{to}")
+        no_sideways(page, to)
 
 
 def test_keys_work_among_hostile_posts(site: Site, open_page: OpenPage) -> None:
