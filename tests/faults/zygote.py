@@ -91,7 +91,7 @@ class Forked:
     @property
     def said(self) -> str:
         """What it wrote so far."""
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors="replace") if self.log.exists() else ""  # it has not begun yet
 
 
 class Zygote:

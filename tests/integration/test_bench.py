@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.conftest import CHROMIUM
+from tests.conftest import NO_CHROMIUM
 from tests.hosts import why_not
 
 WHY_NOT = why_not()
@@ -55,6 +57,7 @@ ROWS = {
         for what in ("list", "item", "exact search")
         for share in ("median", "95th percentile")
     ],
+    "browser": ["browser: first load of the queue, all files as served", "browser: key j to the next item, median of 3"],
     "hosts": [
         f"2 hosts with 1 workers each: {what}" for what in ("tickets", "idle while work was due", "longest so", "least done by a worker")
     ],
@@ -68,6 +71,8 @@ def test_each_measurement_prints_its_rows(name: str) -> None:
     """A quick run of it ends well, and each of its rows holds a figure."""
     if name == "hosts" and WHY_NOT:
         pytest.skip(WHY_NOT)
+    if name == "browser" and CHROMIUM is None:
+        pytest.skip(NO_CHROMIUM)
     command = [sys.executable, "-m", "tests.bench", "--quick", "--only", name]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr

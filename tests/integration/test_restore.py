@@ -526,7 +526,7 @@ def test_a_backup_of_an_older_schema_is_upgraded(start: Start, tmp_path: Path, s
     since = {f"{of}_{what}" for of in ("budget", "posts") for what in ("limit", "left", "reset_at")} | {"probe_at"}
     changed = {"actions": {"marker"}, "accounts": since}
     later = {"models", "disagreements", "samples", "autonomy", "people", "sessions", "tokens", "invitations", "refusals"}
-    later |= {"items", "presence", "notes", "drafts", "approvals", "saved", "forms"}
+    later |= {"items", "presence", "notes", "drafts", "approvals", "saved", "forms", "coverage"}
 
     def as_of_then(name: str, data: bytes) -> bytes | None:
         table = Path(name).stem
