@@ -166,6 +166,7 @@ def test_a_list_is_worked_off_by_keys(site: Day, open_page: OpenPage) -> None:
     page.goto(f"/mentions/{ids[3]}")
     page.keyboard.press("e")
     told(page, "archived")
+    expect(page.locator("#item > .item")).not_to_have_attribute("data-id", str(ids[3]))  # the next one has come
     page.keyboard.press("z")
     told(page, "the task is open again")
     chosen(page, ids[3])

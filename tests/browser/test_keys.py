@@ -148,7 +148,7 @@ def test_what_is_typed_stays_when_the_item_is_shown_anew(site: Site, open_page: 
     page.keyboard.press("n")
     page.keyboard.type("not to be lost")
     page.keyboard.press("Escape")
-    expect(page.get_by_text("You have it")).to_be_visible()
+    expect(page.locator("summary[data-key=a]", has_text="You have it")).to_be_visible()
     expect(page.get_by_label("A note for colleagues")).to_have_value("not to be lost")
     page.keyboard.press("j")
     shows(page, other)

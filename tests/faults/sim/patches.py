@@ -117,7 +117,8 @@ def simulated() -> Iterator[None]:
         change(patch.object(mastodon_feeds, "LEAST_PAGE", 2))  # a burst of three posts then fills a page
         change(patch.object(random, "random", _no_random))
         change(patch.object(sweep, "UPKEEP_EVERY", sweep.UPKEEP_EVERY * 10))  # it costs a third of a run and is asked for at the end
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+        # Nothing is cached in here, or a logger that is used first in a run would be silent for ever.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False)
         gc.collect()
         gc.freeze()  # some 100,000 objects that outlive every run: to look through them again and again is a fifth of the time
         try:
