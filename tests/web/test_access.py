@@ -645,6 +645,14 @@ def test_an_invitation_works_once(both: Site, cheap: list[str]) -> None:
     assert both.visitor().get("/welcome").status_code == 409
 
 
+def test_the_first_admin_voids_what_each_start_printed_for_one(both: Site, cheap: list[str]) -> None:
+    """Every start prints a link while nobody has a log-in: none of them makes a second admin later. A person's own invitation stays."""
+    people, now = both.app.store.people, both.app.clock.now()
+    used, left, own = (people.invite(Role.ADMIN, by, now) for by in ("triage", "triage", "operator"))
+    assert both.visitor().post("/welcome", {"token": used, "name": "ana", "password": "a sentence"}).status_code == 303
+    assert [both.visitor().get("/welcome", params={"token": token}).status_code for token in (left, own)] == [409, 200]
+
+
 def test_a_new_password_ends_what_was(site: Site, cheap: list[str]) -> None:
     """Sessions, earlier links, and the slow-down; a disabled person can't come back by an old link."""
     ana, admin = site.visitor(Role.VIEWER, "ana"), site.visitor(Role.ADMIN)

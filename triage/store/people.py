@@ -109,6 +109,8 @@ class People:
     def come(self, token: str, name: str, shown: str, password: str, now: datetime) -> Person:
         """Use an invitation: make the person, or give them the new password and end their sessions. It works once.
 
+        When the first person comes, what else each start printed for a first admin is void.
+
         `UserError` when the token is used or too old, or the name is taken or can't be one.
         """
         with self._database.write() as connection:
@@ -122,6 +124,8 @@ class People:
                 raise UserError("a name is 1 to 40 small letters, digits, dots, dashes and underscores, and begins with a letter or digit")
             if connection.scalar(sa.select(people.c.id).where(people.c.name == name)) is not None:
                 raise UserError(f"the name {name} is taken; choose another one")
+            if connection.scalar(sa.select(people.c.id).limit(1)) is None:
+                _void(connection, now, sa.and_(invitations.c.made_by == "triage", invitations.c.role == str(Role.ADMIN)))
             values = {"name": name, "shown": rows.clean(shown), "role": row["role"], "password": password, "handles": [], "made_at": now}
             connection.execute(sa.insert(people).values(values))
             add_audit(connection, now, name, "came", detail=f"as {row['role']}, invited by {row['made_by']}")
