@@ -29,6 +29,7 @@ from triage.web.api_shapes import (
     QueueItem,
     Sent,
     Shown,
+    StatusShape,
     Taken,
     Why,
 )
@@ -196,10 +197,9 @@ def drop(action: Id, app: Parts, who: Who) -> Planned:
 
 
 @routes.get("/status", Role.VIEWER)
-def show_status(app: Parts) -> dict[str, Any]:
+def show_status(app: Parts) -> StatusShape:
     """The service at a glance, with the state of every source, tracker and notifier."""
-    made: dict[str, Any] = plain(app.store.views.status(app.clock.now()))
-    return made
+    return StatusShape(**plain(app.store.views.status(app.clock.now())))
 
 
 def plain(value: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from triage.person import Role
 from triage.pipeline import items as verbs
 from triage.pipeline import people, replying
@@ -20,6 +18,7 @@ from triage.web.api_shapes import (
     Drafted,
     DraftShape,
     EarlierShape,
+    Explained,
     GivenShape,
     HitShape,
     LookerShape,
@@ -43,11 +42,11 @@ routes = Routes(prefix="/api", responses=FAULTS)
 
 
 @routes.get("/mentions/{mention}/why", Role.VIEWER)
-def why(mention: Id, app: Parts) -> dict[str, Any]:
+def why(mention: Id, app: Parts) -> Explained:
     """What spoke for the verdict and against it, worked out now."""
     from triage.pipeline.why import why as explain
 
-    return explain(app, app.store.items.look(mention).id)
+    return Explained(**explain(app, app.store.items.look(mention).id))
 
 
 @routes.get("/mentions/{mention}/context", Role.VIEWER)

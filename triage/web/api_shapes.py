@@ -420,6 +420,37 @@ class Context(BaseModel):
     looking: list[LookerShape]
 
 
+class Explained(BaseModel):
+    """Why a mention was judged so: the verdict that stands, what the model says now and what speaks for and against it,
+    like posts that people corrected, the rule that applies, and what was read out of the text."""
+
+    mention: int
+    url: str
+    visibility: str
+    deleted: bool
+    verdict: dict[str, Any]
+    model: dict[str, Any]
+    evidence: dict[str, Any]
+    nearest: dict[str, list[dict[str, Any]]]
+    rule: dict[str, Any]
+    signals: list[dict[str, Any]]
+    details: dict[str, list[Any]]
+
+
+class StatusShape(BaseModel):
+    """The service at a glance: how many mentions and actions there are by state, accounts, open alerts, workers of the last 2 minutes."""
+
+    mentions: dict[str, Any]
+    actions: dict[str, dict[str, int]]
+    open_tasks: int
+    in_doubt: int
+    parked: int
+    oldest_open_seconds: int | None
+    accounts: list[dict[str, Any]]
+    alerts: list[dict[str, Any]]
+    workers: list[dict[str, Any]]
+
+
 class Candidate(BaseModel):
     """A problem with a ticket: `mention` is the post that the ticket was made of."""
 

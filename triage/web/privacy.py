@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Form, Request
 from fastapi.responses import Response
@@ -25,7 +25,7 @@ def show_privacy(request: Request, app: Parts, handle: str = "") -> Response:
         held, refused = (app.store.privacy.preview(handle) if handle.strip() else None), ""
     except UserError as error:
         held, refused = None, str(error)
-    values = {"handle": handle.strip(), "held": held, "refused": refused, "retention": kept_days(app)}
+    values: dict[str, Any] = {"handle": handle.strip(), "held": held, "refused": refused, "retention": kept_days(app)}
     return render(request, "privacy.html", receipt=None, unreached=UNREACHED, **values)
 
 
