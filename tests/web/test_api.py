@@ -247,15 +247,15 @@ def test_no_request_breaks_it_and_none_is_open(small: Site) -> None:
     token = {"Authorization": f"Bearer {small.tokens[Role.ADMIN]}"}
     schema = schemathesis.openapi.from_asgi("/api/openapi.json", small.client.app, headers=token)
     asked = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
-    assert len(asked) >= 12
+    assert len(asked) >= 50
     for operation in asked:
         for mode in GenerationMode:
             strategy = operation.as_strategy(generation_mode=mode)
 
-            @settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=5, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
             @given(case=strategy)
             def each(case: Any) -> None:
-                answer = case.call(headers=token)
+                answer = case.call(headers=token, timeout=300)  # the first `why` loads the classifier
                 assert answer.status_code < 500, answer.text
                 case.validate_response(answer, checks=[status_code_conformance, response_schema_conformance, content_type_conformance])
 

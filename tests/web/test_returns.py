@@ -138,3 +138,47 @@ def test_what_a_colleague_writes_to_nobody_answers_nothing(made: Service) -> Non
     made.acme.post("lee@x.example", "yes", reply_to="12345")
     made.pass_()
     assert [row["what"] for row in made.queue()] == ["acknowledge"]
+
+
+@BOTH
+def test_a_person_is_known_by_the_accounts_on_their_page(made: Service) -> None:
+    """As by the roster: what they post is left alone, and their answer closes the question. No server is asked for it."""
+    made.store.people.change("ana", "ana", made.clock.now(), handles=["@Ana@Home.example", "ana@work.example"])
+    before = newest(made)
+    post = made.acme.post("noor@x.example", "how do I print?")
+    made.pass_()
+    assert [row["what"] for row in made.queue()] == ["answer"]
+    made.acme.post("ana@home.example", "Press Print.", reply_to=post.remote_id)
+    made.acme.post("ana@work.example", "how do I like it!")
+    made.pass_()
+    assert made.queue() == []
+    assert newest(made) == before + 1, "of hers nothing is stored"
+    task = next(row for row in made.actions("task") if row["mention_id"] == newest(made))
+    assert (task["state"], task["closed_by"]) == ("done", "ana")
+    made.pass_(hours=25)
+    assert newest(made) == before + 1, "nor by a rescan"
+
+
+@pytest.mark.parametrize("who", ["viewer", "trainee", "disabled"])
+def test_who_may_not_answer_here_closes_nothing_by_naming_an_account(made: Service, who: str) -> None:
+    """Else a customer's posts would be gone for everybody by a line on somebody's page."""
+    now = made.clock.now()
+    made.store.people.come(made.store.people.invite(Role.TRIAGER, "triage", now), "vi", "", "", now)
+    made.store.people.change("vi", "vi", now, handles=["noor@x.example"])
+    made.store.people.change("vi", "ana", now, role=None if who == "disabled" else Role(who), disabled=who == "disabled" or None)
+    post = made.acme.post("noor@x.example", "how do I print?")
+    made.acme.post("noor@x.example", "how, please?", reply_to=post.remote_id)
+    made.pass_()
+    assert [row["what"] for row in made.queue()] == ["answer", "answer"]
+
+
+def test_what_came_in_before_an_account_was_named_stays(made: Service) -> None:
+    """And the rescan finds the answer in it."""
+    post = made.acme.post("noor@x.example", "how do I print?")
+    made.acme.post("ana@x.example", "how about Press Print?", reply_to=post.remote_id)
+    made.pass_()
+    assert len(made.queue()) == 2
+    made.store.people.change("ana", "ana", made.clock.now(), handles=["ana@x.example"])
+    made.pass_(hours=25)
+    [left] = made.queue()
+    assert left["author"] == "ana@x.example"

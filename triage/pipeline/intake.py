@@ -12,6 +12,7 @@ from triage.budget import Purpose
 from triage.contracts import Item, Page
 from triage.errors import RateLimited
 from triage.failpoint import hit
+from triage.pipeline.colleagues import left_alone
 from triage.pipeline.parts import Parts
 from triage.pipeline.spending import failed, go_on, spending, talk
 
@@ -46,7 +47,7 @@ def catch_up(parts: Parts, name: str, note: Callable[[], None]) -> list[int]:
     found: list[int] = []
     began = parts.clock.now()
     cursor = parts.store.inbox.source(name).cursor
-    for page in parts.platform(name).fetch(cursor):
+    for page in _read(parts, parts.platform(name).fetch(cursor)):
         hit("before_ingest")
         added = parts.store.inbox.add_page(name, page, expect=cursor, now=parts.clock.now(), began=began)
         hit("after_ingest")
@@ -79,7 +80,7 @@ def rescan(parts: Parts, names: Sequence[str]) -> list[int]:
         with talk(parts, "source", name) as note:
             found += catch_up(parts, name, note)  # what the next poll would have brought is not late
             late: list[int] = []
-            for page in parts.platform(name).history(since):
+            for page in _read(parts, parts.platform(name).history(since)):
                 added = parts.store.inbox.add_page(name, page, expect=None, now=parts.clock.now(), late=True)
                 late += added.new
                 found += [*added.new, *added.changed]
@@ -109,7 +110,7 @@ def backfill(
     with spending(parts) as note:
         _wait(parts, name, Purpose.RESCAN, wait)
         catch_up(parts, name, note)  # else what was posted since the last poll would count as history, and be observed only
-        for page in parts.platform(name).history(since):
+        for page in _read(parts, parts.platform(name).history(since)):
             added = parts.store.inbox.add_page(name, page, expect=None, now=parts.clock.now(), observe=not act)
             found += added.new
             progress(len(page.items))
@@ -208,6 +209,11 @@ def follow(parts: Parts, name: str, stop: Event, changed: Callable[[list[int]], 
                     changed(ids)
     except RateLimited as error:
         failed(parts, "source", name, error)
+
+
+def _read(parts: Parts, pages: Iterable[Page]) -> Iterator[Page]:
+    """What a platform shows, without what the people of the queue posted from accounts of their own."""
+    return left_alone(pages, parts.store.people.handles())
 
 
 def _tell(name: str, page: Page, quarantined: int) -> None:

@@ -105,7 +105,7 @@ class Accounts:
     def resume(self, name: str, by: str, now: datetime) -> None:
         """Let an account go on that a person stopped. `UserError` when it is not stopped."""
         with self._database.write() as connection:
-            wanted = sa.select(accounts).where(accounts.c.name == name, accounts.c.paused_until >= STOPPED)
+            wanted = sa.select(accounts).where(accounts.c.name == rows.clean(name), accounts.c.paused_until >= STOPPED)
             row = connection.execute(wanted.with_for_update()).mappings().first()
             if row is None:
                 raise UserError(f"{name} is not stopped (any more); look at it again")

@@ -62,6 +62,13 @@ class People:
         with self._database.read() as connection:
             return connection.scalar(sa.select(people.c.id).where(people.c.disabled_at.is_(None)).limit(1)) is not None
 
+    def handles(self) -> frozenset[str]:
+        """The accounts on platforms of those who may answer here, in one case. Who may not close a question here does not by naming one."""
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(people).where(people.c.disabled_at.is_(None))).mappings()
+            answering = [person for person in map(to_person, found) if person.role.may(Role.TRIAGER)]
+        return frozenset(handle.removeprefix("@").casefold() for person in answering for handle in person.handles)
+
     def by_name(self, name: str) -> tuple[Person, str] | None:
         """A person and their password's hash; None for what can't be a name, too."""
         if not NAME.fullmatch(name):

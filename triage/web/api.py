@@ -1,4 +1,4 @@
-"""The API: what the pages do, as JSON, by personal token; and the signed way in for channels of your own."""
+"""The API: its document, the signed way in for channels of your own, mentions, tasks and actions. Its other rooms are `api_*.py`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from triage.web.api_shapes import (
     Fault,
     Key,
     Labelled,
-    Me,
     Planned,
     QueueItem,
     Sent,
     Shown,
+    StatusShape,
     Taken,
     Why,
 )
@@ -44,6 +44,8 @@ FAULTS: dict[int | str, dict[str, Any]] = {
         409: "Refused, with the next step",
         413: "Larger than a megabyte",
         422: "Not understood",
+        502: "Another server, which had to be asked, did not do it",
+        503: "The database can't be used now",
     }.items()
 }
 routes = Routes(prefix="/api", responses=FAULTS)
@@ -62,12 +64,6 @@ def document(web: FastAPI) -> dict[str, Any]:
     made.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     made["security"] = [{"token": []}]
     return made
-
-
-@routes.get("/me", Role.VIEWER)
-def show_me(who: Who) -> Me:
-    """Whose token this is."""
-    return Me(name=who.name, shown=who.called, role=who.role)
 
 
 # Mentions
@@ -126,7 +122,7 @@ def _signed(request: Request, app: App, body: bytes) -> PushPlatform | None:
 @routes.get("/mentions/{mention}", Role.VIEWER)
 def show_mention(mention: Id, app: Parts) -> Shown:
     """Everything that happened to a mention, and why."""
-    return Shown(**_plain(app.store.views.show(app.store.desk.mention_id(str(mention)))))
+    return Shown(**plain(app.store.views.show(app.store.desk.mention_id(str(mention)))))
 
 
 @routes.post("/mentions/{mention}/label", Role.TRIAGER)
@@ -147,7 +143,7 @@ def file(mention: Id, app: Parts, who: Who) -> Planned:
 @routes.get("/queue", Role.VIEWER)
 def show_queue(app: Parts) -> list[QueueItem]:
     """Open tasks, urgent ones first, then oldest first; and actions that wait for a decision."""
-    return [QueueItem(**_plain(row)) for row in app.store.views.queue()]
+    return [QueueItem(**plain(row)) for row in app.store.views.queue()]
 
 
 @routes.post("/tasks/{task}/answer", Role.TRIAGER)
@@ -201,12 +197,11 @@ def drop(action: Id, app: Parts, who: Who) -> Planned:
 
 
 @routes.get("/status", Role.VIEWER)
-def show_status(app: Parts) -> dict[str, Any]:
+def show_status(app: Parts) -> StatusShape:
     """The service at a glance, with the state of every source, tracker and notifier."""
-    made: dict[str, Any] = _plain(app.store.views.status(app.clock.now()))
-    return made
+    return StatusShape(**plain(app.store.views.status(app.clock.now())))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Plain data for JSON: times as ISO 8601."""
     return json.loads(json.dumps(value, default=lambda one: one.isoformat()))

@@ -1,82 +1,79 @@
-"""The API of the queue: the list, one item, its answer, the sources and the insights, by the verbs that the pages call."""
+"""The API of an item: what stands around it, what is done with it, and its answer, by the verbs that the page calls."""
 
 from __future__ import annotations
-
-from dataclasses import asdict
-from typing import Annotated, Any
-
-from fastapi import Query
 
 from triage.person import Role
 from triage.pipeline import items as verbs
 from triage.pipeline import people, replying
-from triage.store.queue import Page
-from triage.web import insights, queue, sources
 from triage.web.access import Id, Parts, Routes, Who
 from triage.web.api import FAULTS
 from triage.web.api_shapes import (
     Asleep,
     Assigned,
+    Candidate,
+    CannedShape,
+    Claiming,
+    Context,
     DeskShape,
     Drafted,
     DraftShape,
+    EarlierShape,
+    Explained,
     GivenShape,
-    Line,
-    Lines,
+    HitShape,
+    LookerShape,
     Noted,
+    NoteShape,
     Other,
     Planned,
+    Posted,
+    PostShape,
+    PreviewShape,
     Reply,
     Said,
-    SourceShape,
-    TableShape,
+    ShownPost,
+    SuggestionShape,
     Why,
 )
 
 routes = Routes(prefix="/api", responses=FAULTS)
 
-Words = Annotated[str, Query(max_length=400)]
-
-
-# The list
-
-
-@routes.get("/mentions", Role.VIEWER)
-def show_list(
-    app: Parts,
-    who: Who,
-    state: Words = "open",
-    label: Words = "",
-    source: Words = "",
-    language: Words = "",
-    assigned: Words = "",
-    q: Words = "",
-    private: bool = False,
-    angry: bool = False,
-    unsure: bool = False,
-    after: Words = "",
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> Lines:
-    """The list, by the filters and the search of the page. `state` is open, mine, snoozed, waiting, answered or all."""
-    asked = {"state": state, "label": label, "source": source, "language": language, "assigned": assigned, "q": q}
-    flags = {name: "1" for name, on in (("private", private), ("angry", angry), ("unsure", unsure)) if on}
-    return _lines(app.store.queue.page(queue.filters_of(asked | flags), who.name, app.clock.now(), after[:100], limit))
-
-
-def _lines(page: Page) -> Lines:
-    rows, near = ([Line.model_validate(asdict(row)) for row in found] for found in (page.rows, page.near))
-    return Lines(rows=rows, near=near, after=page.after)
-
-
 # One item
 
 
 @routes.get("/mentions/{mention}/why", Role.VIEWER)
-def why(mention: Id, app: Parts) -> dict[str, Any]:
+def why(mention: Id, app: Parts) -> Explained:
     """What spoke for the verdict and against it, worked out now."""
     from triage.pipeline.why import why as explain
 
-    return explain(app, app.store.items.look(mention).id)
+    return Explained(**explain(app, app.store.items.look(mention).id))
+
+
+@routes.get("/mentions/{mention}/context", Role.VIEWER)
+def show_context(mention: Id, app: Parts) -> Context:
+    """What the page shows around it: the thread, what else its author wrote, notes, whose it is, and who looks at it now."""
+    found, now = app.store.items.look(mention), app.clock.now()
+    stand = app.store.claims.stand(mention, now)
+    return Context(
+        above=[PostShape.model_validate(one) for one in found.above],
+        below=[PostShape.model_validate(one) for one in found.below],
+        posts=found.posts,
+        first_at=found.first_at,
+        earlier=[EarlierShape.model_validate(one) for one in found.earlier],
+        notes=[NoteShape.model_validate(one) for one in found.notes],
+        assignee=stand.assignee or None,
+        away=stand.assignee_away,
+        claimed_by=stand.claim.by if stand.claim else None,
+        snoozed_until=None if found.item["until_reply"] else found.item["snoozed_until"],
+        until_reply=bool(found.item["until_reply"]),
+        looking=[LookerShape.model_validate(one) for one in app.store.presence.others(mention, now)],
+    )
+
+
+@routes.get("/mentions/{mention}/same", Role.TRIAGER)
+def show_candidates(mention: Id, app: Parts) -> list[Candidate]:
+    """The newest problems with a ticket, to pick from for `POST …/same`."""
+    return [Candidate.model_validate(one) for one in app.store.items.newest_problems(mention)]
 
 
 @routes.post("/mentions/{mention}/accept", Role.TRIAGER)
@@ -133,9 +130,10 @@ def undo(mention: Id, app: Parts, who: Who) -> Said:
 
 
 @routes.post("/mentions/{mention}/claim", Role.TRAINEE)
-def claim(mention: Id, app: Parts, who: Who) -> Said:
-    """This person answers it now; refused while somebody else does."""
-    app.store.claims.claim(mention, who.name, app.clock.now())
+def claim(mention: Id, app: Parts, who: Who, asked: Claiming | None = None) -> Said:
+    """This person answers it now; refused while somebody else does, unless it is taken `over`."""
+    asked = asked or Claiming()
+    app.store.claims.claim(mention, who.name, app.clock.now(), over=asked.over, holder=asked.holder)
     return Said(said="you are answering this; others see it")
 
 
@@ -163,6 +161,28 @@ def show_desk(mention: Id, app: Parts) -> DeskShape:
         newest=desk.newest,
         given=[GivenShape.model_validate(one) for one in desk.given],
         drafts=[DraftShape.model_validate(one) for one in app.store.drafts.of(mention)],
+        canned=[CannedShape.model_validate(one) for one in desk.canned],
+        suggestion=_suggested(desk),
+    )
+
+
+def _suggested(desk: replying.Desk) -> SuggestionShape | None:
+    if desk.suggestion is None:
+        return None
+    like, source = desk.suggestion.likeness, desk.suggestion.source
+    return SuggestionShape(
+        text=source.answer, mention=source.mention_id, question=source.question, by=source.by, at=source.at, likeness=like
+    )
+
+
+@routes.post("/mentions/{mention}/reply/preview", Role.TRAINEE)
+def preview(mention: Id, asked: Drafted, app: Parts) -> PreviewShape:
+    """A text as it would go out, post by post, and what the style list says of it. Nothing is kept or sent."""
+    shown, hits = replying.preview(app, mention, asked.text)
+    return PreviewShape(
+        visible=shown.visible,
+        posts=[ShownPost.model_validate(one) for one in shown.posts],
+        hits=[HitShape.model_validate(one) for one in hits],
     )
 
 
@@ -187,6 +207,13 @@ def unsend(mention: Id, app: Parts, who: Who) -> Said:
     return Said(said="taken back: the text is a draft again")
 
 
+@routes.post("/mentions/{mention}/reply/posted", Role.TRIAGER)
+def posted(mention: Id, asked: Posted, app: Parts, who: Who) -> Said:
+    """An answer that waited for somebody to post it by hand was posted."""
+    app.store.replies.posted(mention, asked.action, who.name, app.clock.now())
+    return Said(said="noted: answered by hand")
+
+
 @routes.post("/actions/{action}/approve", Role.TRIAGER)
 def approve(action: Id, app: Parts, who: Who) -> Planned:
     """Let somebody else's answer go."""
@@ -199,44 +226,3 @@ def refuse(action: Id, asked: Why, app: Parts, who: Who) -> Planned:
     """Don't let somebody else's answer go: it is their draft again."""
     people.refuse(app, action, who, asked.why.strip())
     return Planned(actions=[])
-
-
-# Sources and insights
-
-
-@routes.get("/sources", Role.VIEWER)
-def show_sources(app: Parts, who: Who) -> list[SourceShape]:
-    """How each source, tracker and notifier is, and from when to when we have everything."""
-    return [
-        SourceShape(
-            name=card.name,
-            role=card.role,
-            kind=card.kind,
-            configured=card.configured,
-            level=card.state.level,
-            state=card.state.word,
-            words=card.state.words,
-            cost=card.cost,
-            held_back=card.account.held_back if card.account else None,
-            last_success_at=card.account.last_success_at if card.account else None,
-            behind=card.behind,
-            ledger=[asdict(stretch) for stretch in card.ledger],
-        )
-        for card in sources.cards_of(app, who.zone)
-    ]
-
-
-@routes.get("/insights", Role.VIEWER)
-def show_insights(
-    app: Parts,
-    who: Who,
-    days: Words = "",
-    first: Annotated[str, Query(alias="from", max_length=40)] = "",
-    last: Annotated[str, Query(alias="to", max_length=40)] = "",
-) -> list[TableShape]:
-    """The tables of the insights page; answers by person for approvers alone."""
-    report = app.store.insights.report(insights.asked(app, days, first, last), app.clock.now())
-    return [
-        TableShape(name=one.name, title=one.title, head=list(one.head), rows=[list(row) for row in one.rows])
-        for one in insights.tables_of(report, who)
-    ]

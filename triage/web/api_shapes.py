@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from triage.mention import Label
-from triage.person import Role
 
 MENTIONS_AT_ONCE = 500
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
+Number = Annotated[int, Field(ge=1, le=2**62)]
 
 
 class Shape(BaseModel):
@@ -54,14 +54,6 @@ class Taken(BaseModel):
     changed: list[int]
     known: int
     broken: list[Broken]
-
-
-class Me(BaseModel):
-    """Whose token it is."""
-
-    name: str
-    shown: str
-    role: Role
 
 
 class TicketShape(BaseModel):
@@ -223,6 +215,13 @@ class Asleep(Shape):
     until: AwareDatetime | None = None
 
 
+class Claiming(Shape):
+    """`over` takes it from whoever answers it; with `holder` only from that one."""
+
+    over: bool = False
+    holder: Annotated[str, Field(max_length=100)] = ""
+
+
 class Noted(Shape):
     """A note for colleagues."""
 
@@ -280,6 +279,28 @@ class DraftShape(BaseModel):
     at: datetime
 
 
+class CannedShape(BaseModel):
+    """A prepared answer, filled in for this post. `kind` is answer, thanks or another; `why_not` is empty where it may be used."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    text: str
+    kind: str
+    why_not: str
+
+
+class SuggestionShape(BaseModel):
+    """What was answered to a like question, by whom and when; `mention` is that question, `likeness` of 100."""
+
+    text: str
+    mention: int
+    question: str
+    by: str
+    at: datetime
+    likeness: float
+
+
 class DeskShape(BaseModel):
     """What to know before answering: `may` is yes, again, by hand or no; `approve` who must let the answer go."""
 
@@ -292,29 +313,149 @@ class DeskShape(BaseModel):
     newest: int
     given: list[GivenShape]
     drafts: list[DraftShape]
+    canned: list[CannedShape]
+    suggestion: SuggestionShape | None
 
 
-class SourceShape(BaseModel):
-    """A source, tracker or notifier. A piece of `ledger` tells from when until when we have everything, or a hole."""
+class ShownPost(BaseModel):
+    """A post as it would go out, with its length as its server counts; `limit` is null where there is none."""
 
-    name: str
-    role: str
-    kind: str
-    configured: bool
-    level: str
+    model_config = ConfigDict(from_attributes=True)
+
+    text: str
+    length: int
+    limit: int | None
+
+
+class HitShape(BaseModel):
+    """Words that the team's guide advises against, what to say instead, and where the guide says so."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    found: str
+    say: str
+    line: str
+    guide: str
+
+
+class PreviewShape(BaseModel):
+    """An answer before it is sent. `visible` tells who could read it; without posts it is given by hand."""
+
+    visible: str
+    posts: list[ShownPost]
+    hits: list[HitShape]
+
+
+class Posted(Shape):
+    """The answer that a person has posted."""
+
+    action: Number
+
+
+class PostShape(BaseModel):
+    """A post of the thread. `who` is author (of the item), us, colleague or other; `elsewhere` tells that it came from another thread."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    at: datetime
+    author: str
+    who: str
+    text: str
+    warning: str
+    url: str
+    mention_id: int | None
+    by: str
     state: str
-    words: str
-    cost: str
-    held_back: int | None
-    last_success_at: datetime | None
-    behind: str
-    ledger: list[dict[str, Any]]
+    deleted: bool
+    elsewhere: bool
 
 
-class TableShape(BaseModel):
-    """A table of the insights, the cells as the page shows them."""
+class EarlierShape(BaseModel):
+    """Another post by the item's author."""
 
-    name: str
-    title: str
-    head: list[str]
-    rows: list[list[str]]
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    at: datetime
+    text: str
+    label: str | None
+    ticket: str
+
+
+class NoteShape(BaseModel):
+    """A note that only colleagues see; `to` are those that it names."""
+
+    id: int
+    at: datetime
+    by: str
+    text: str
+    to: list[str]
+
+
+class LookerShape(BaseModel):
+    """Somebody who has the item open; `drafts` while a draft of theirs is kept."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    person: str
+    called: str
+    typing: bool
+    drafts: bool
+
+
+class Context(BaseModel):
+    """What stands around an item. `above` and `below` are its thread, oldest first; `posts` counts those of its author."""
+
+    above: list[PostShape]
+    below: list[PostShape]
+    posts: int
+    first_at: datetime | None
+    earlier: list[EarlierShape]
+    notes: list[NoteShape]
+    assignee: str | None
+    away: bool
+    claimed_by: str | None
+    snoozed_until: datetime | None
+    until_reply: bool
+    looking: list[LookerShape]
+
+
+class Explained(BaseModel):
+    """Why a mention was judged so: the verdict that stands, what the model says now and what speaks for and against it,
+    like posts that people corrected, the rule that applies, and what was read out of the text."""
+
+    mention: int
+    url: str
+    visibility: str
+    deleted: bool
+    verdict: dict[str, Any]
+    model: dict[str, Any]
+    evidence: dict[str, Any]
+    nearest: dict[str, list[dict[str, Any]]]
+    rule: dict[str, Any]
+    signals: list[dict[str, Any]]
+    details: dict[str, list[Any]]
+
+
+class StatusShape(BaseModel):
+    """The service at a glance: how many mentions and actions there are by state, accounts, open alerts, workers of the last 2 minutes."""
+
+    mentions: dict[str, Any]
+    actions: dict[str, dict[str, int]]
+    open_tasks: int
+    in_doubt: int
+    parked: int
+    oldest_open_seconds: int | None
+    accounts: list[dict[str, Any]]
+    alerts: list[dict[str, Any]]
+    workers: list[dict[str, Any]]
+
+
+class Candidate(BaseModel):
+    """A problem with a ticket: `mention` is the post that the ticket was made of."""
+
+    mention: int
+    ticket: str
+    status: str
+    author: str
+    text: str

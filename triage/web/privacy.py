@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Form, Request
 from fastapi.responses import Response
 
+from triage.app import App
 from triage.errors import UserError
 from triage.person import Role
 from triage.store.privacy import UNREACHED
@@ -24,10 +25,8 @@ def show_privacy(request: Request, app: Parts, handle: str = "") -> Response:
         held, refused = (app.store.privacy.preview(handle) if handle.strip() else None), ""
     except UserError as error:
         held, refused = None, str(error)
-    retention = {str(label): int(age // 86400) for label, age in app.config.retention.items()}
-    return render(
-        request, "privacy.html", handle=handle.strip(), held=held, refused=refused, receipt=None, unreached=UNREACHED, retention=retention
-    )
+    values: dict[str, Any] = {"handle": handle.strip(), "held": held, "refused": refused, "retention": kept_days(app)}
+    return render(request, "privacy.html", receipt=None, unreached=UNREACHED, **values)
 
 
 @routes.post("/privacy/export", Role.ADMIN)
@@ -40,7 +39,17 @@ def export(app: Parts, who: Who, handle: Annotated[str, Form()] = "") -> Respons
 @routes.post("/privacy/erase", Role.ADMIN)
 def erase(request: Request, app: Parts, who: Who, handle: Annotated[str, Form()] = "", again: Annotated[str, Form()] = "") -> Response:
     """Erase it, when the handle was typed a second time; then a receipt."""
-    if again.strip().removeprefix("@") != handle.strip().removeprefix("@"):
-        raise UserError("the handle that you typed is another one; nothing was erased")
+    typed_twice(handle, again)
     receipt = app.store.privacy.erase(handle, who.name, app.clock.now())
     return render(request, "privacy.html", handle="", held=None, refused="", receipt=receipt, unreached=receipt.unreached, retention={})
+
+
+def kept_days(app: App) -> dict[str, int]:
+    """How many days posts are kept, by label."""
+    return {str(label): int(age // 86400) for label, age in app.config.retention.items()}
+
+
+def typed_twice(handle: str, again: str) -> None:
+    """`UserError` unless both are the same handle: an erasure can't be undone."""
+    if again.strip().removeprefix("@") != handle.strip().removeprefix("@"):
+        raise UserError("the handle that you typed is another one; nothing was erased")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -65,24 +65,12 @@ def bulk(
     back: Annotated[str, Form()] = "",
 ) -> Response:
     """Do the same to each chosen item, by the same verbs as one at a time; what could not be done is told for each."""
-    chosen = list(dict.fromkeys(ids or ()))
-    if not chosen:
-        raise UserError("nothing is selected; select rows first (x)")
-    if len(chosen) > MOST_AT_ONCE:
-        raise UserError(f"{len(chosen)} items are selected; {MOST_AT_ONCE} at most can be done at once")
-    verb, told = _verb(app, who, do, label, to, until)
-    failed: list[str] = []
-    for id_ in chosen:
-        try:
-            verb(id_)
-        except UserError as error:
-            failed.append(f"item {id_}: {error}")
+    count, told, failed = each(app, who, ids or (), do, label=label, to=to, until=until)
     place = f"/?{query}" if (query := address(filters_of(dict(parse_qsl(back))))) else "/"
-    count = len(chosen) - len(failed)
     said = f"{count} {'item' if count == 1 else 'items'} {told}"
     if not failed:
         return done(request, said, place)
-    said = f"{said}; not done: {'; '.join(failed)}"
+    said = f"{said}; not done: {'; '.join(f'item {id_}: {why}' for id_, why in failed)}"
     if is_part(request):
         return Response(status_code=204, headers={"HX-Trigger": json.dumps({"done": {"to": place}, "refused": said})})
     return done(request, said[:1_000], place)
@@ -193,6 +181,25 @@ def _at_most(count: int | None) -> str:
     if count is None:
         return ""
     return f"{count:,}+" if count >= MOST_OPEN else f"{count:,}"
+
+
+def each(
+    app: App, who: Person, ids: Sequence[int], do: str, *, label: str = "", to: str = "", until: str = ""
+) -> tuple[int, str, list[tuple[int, str]]]:
+    """Do the same to each of these items: to how many it was done, what, and to which it could not be done and why."""
+    chosen = list(dict.fromkeys(ids))
+    if not chosen:
+        raise UserError("nothing is selected; select rows first (x)")
+    if len(chosen) > MOST_AT_ONCE:
+        raise UserError(f"{len(chosen)} items are selected; {MOST_AT_ONCE} at most can be done at once")
+    verb, told = _verb(app, who, do, label, to, until)
+    failed: list[tuple[int, str]] = []
+    for id_ in chosen:
+        try:
+            verb(id_)
+        except UserError as error:
+            failed.append((id_, str(error)))
+    return len(chosen) - len(failed), told, failed
 
 
 def _verb(app: App, who: Person, do: str, label: str, to: str, until: str) -> tuple[Callable[[int], object], str]:

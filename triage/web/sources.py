@@ -76,47 +76,25 @@ def show(request: Request, app: Parts, who: Who) -> Response:
 @routes.post("/sources/{name}/poll", Role.TRIAGER)
 def poll(request: Request, app: Parts, who: Who, name: str) -> Response:
     """Poll a source now: a worker does it within a second or two."""
-
-    def do() -> str:
-        _known(app, name)
-        app.store.accounts.poll_now(name, who.name, app.clock.now())
-        return f"{name} is polled now"
-
-    return _done(request, app, who.zone, name, do)
+    return _done(request, app, who.zone, name, lambda: poll_now(app, name, who.name))
 
 
 @routes.post("/sources/{name}/let-in", Role.TRIAGER)
 def let_in(request: Request, app: Parts, who: Who, name: str) -> Response:
     """Let in what the server holds back."""
-
-    def do() -> str:
-        count = sources.let_in(app, name, who.name)
-        return f"{name}: {count} {'author is' if count == 1 else 'authors are'} let in; their mentions come with the next poll"
-
-    return _done(request, app, who.zone, name, do)
+    return _done(request, app, who.zone, name, lambda: let_all_in(app, name, who.name))
 
 
 @routes.post("/sources/{name}/stop", Role.ADMIN)
 def stop(request: Request, app: Parts, who: Who, name: str, why: Annotated[str, Form(max_length=500)] = "") -> Response:
     """Leave it alone until somebody lets it go on."""
-
-    def do() -> str:
-        _known(app, name)
-        app.store.accounts.stop(name, who.name, " ".join(why.split()), app.clock.now())
-        return f"{name} is stopped: nothing is read from it or sent to it"
-
-    return _done(request, app, who.zone, name, do)
+    return _done(request, app, who.zone, name, lambda: stopped(app, name, who.name, why))
 
 
 @routes.post("/sources/{name}/resume", Role.ADMIN)
 def resume(request: Request, app: Parts, who: Who, name: str) -> Response:
     """Let it go on."""
-
-    def do() -> str:
-        app.store.accounts.resume(name, who.name, app.clock.now())
-        return f"{name} goes on"
-
-    return _done(request, app, who.zone, name, do)
+    return _done(request, app, who.zone, name, lambda: resumed(app, name, who.name))
 
 
 @routes.post("/sources/{name}/token", Role.ADMIN)
@@ -140,6 +118,35 @@ def _page(request: Request, app: App, zone: str, status: int = 200, *, name: str
     elsewhere = refused if not here else ""
     values: dict[str, Any] = {"name": name, "refused": refused, "elsewhere": elsewhere, "wide": WIDE, "budget": budget_words, "role": Role}
     return render(request, "sources.html", status, cards=cards, **values)
+
+
+# What is done, and what is said of it: to the page and to programs alike
+
+
+def poll_now(app: App, name: str, by: str) -> str:
+    """Ask for a poll."""
+    _known(app, name)
+    app.store.accounts.poll_now(name, by, app.clock.now())
+    return f"{name} is polled now"
+
+
+def let_all_in(app: App, name: str, by: str) -> str:
+    """Let in what its server holds back. Raises `UserError` and `RemoteError`."""
+    count = sources.let_in(app, name, by)
+    return f"{name}: {count} {'author is' if count == 1 else 'authors are'} let in; their mentions come with the next poll"
+
+
+def stopped(app: App, name: str, by: str, why: str) -> str:
+    """Stop it."""
+    _known(app, name)
+    app.store.accounts.stop(name, by, " ".join(why.split()), app.clock.now())
+    return f"{name} is stopped: nothing is read from it or sent to it"
+
+
+def resumed(app: App, name: str, by: str) -> str:
+    """Let it go on; also one that the config no longer names."""
+    app.store.accounts.resume(name, by, app.clock.now())
+    return f"{name} goes on"
 
 
 def _known(app: App, name: str) -> None:

@@ -1,0 +1,26 @@
+"""Who of us posts from an account of their own: what they post is left alone, and what they answer is answered.
+
+A source's `roster` names such accounts in the config, and its platform sets their posts aside. The people of the queue name their own
+on their page (`/me`): what a platform took for a mention of somebody's is looked at here, before it is stored. No server is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+
+from triage.contracts import Item, Page
+
+
+def left_alone(pages: Iterable[Page], handles: Collection[str]) -> Iterator[Page]:
+    """The pages, with the posts by these accounts set aside. `handles` are in one case, without the leading @."""
+    for page in pages:
+        yield replace(page, items=tuple(_aside(item, handles) for item in page.items)) if handles else page
+
+
+def _aside(item: Item, handles: Collection[str]) -> Item:
+    mention = item.mention
+    if mention is None or mention.author.handle.casefold() not in handles:
+        return item
+    handle = mention.author.handle
+    return Item(item.remote_id, item.raw, set_aside=f"by a colleague, {handle}", answers=mention.parent_id or "", colleague=handle)
