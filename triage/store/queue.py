@@ -653,9 +653,9 @@ def _to_open(action: RowMapping) -> Open | None:
     return Open(
         action["id"],
         "post by hand" if by_hand else action["kind"],
-        "open" if human and planned else "approval" if waiting else "held" if planned else action["state"],
+        "approval" if waiting else "open" if human and planned else "held" if planned else action["state"],
         action["payload"].get("what", ""),
-        action["reason"] if human else (action["error"] or action["reason"]).removeprefix(HELD),
+        action["reason"] if human and not waiting else (action["error"] or action["reason"]).removeprefix(HELD),
         action["via"],
         bool(action["payload"].get("urgent")),
         action["created_at"],
