@@ -270,11 +270,9 @@ def look_through_lists(made: Service, mention: int) -> None:
         queue.page(Filters(state, q="ticket:QUAY-70"), "robin", now)
     queue.page(Filters("all", q=f"author:{made.store.views.show(mention)['author']}"), "robin", now)
     queue.page(Filters("all", q="brokn uplaod"), "robin", now)
-    queue.row(mention, now)
     queue.counts("robin", now)
     queue.choices()
     queue.any()
-    queue.task_ids(mention)
     queue.save("robin", "mine", "state=mine", now)
     queue.saved("robin")
 
