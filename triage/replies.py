@@ -162,7 +162,7 @@ def _never(now: Situation) -> tuple[May, str, str] | None:
     if not (now.configured and now.replies):
         return None
     if now.refused_token:
-        return May.NO, f"the account's token was refused: {now.refused_token}", "renew the token (Sources shows how); your draft is kept"
+        return May.NO, f"the account's token was refused: {now.refused_token}", "renew the token (Sources shows how), then send it"
     return None
 
 
@@ -234,17 +234,21 @@ def _clock(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
+def may_approve(role: str, person: Person, groups: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a person is whom a rule asks for approval: of that role or above, or of that group."""
+    if role in groups:
+        return person.name in groups[role]
+    return role in list(Role) and person.role.may(Role(role))
+
+
 def why_not_approve(
     role: str, asked_by: str, asked_at: datetime, person: Person, groups: Mapping[str, Sequence[str]], now: datetime, deputy: float
 ) -> str:
     """Why a person can't let an answer go that waits for `role`; empty where they can. `deputy` is in seconds."""
     if person.name == asked_by:
         return "somebody else has to approve it: you wrote it"
-    if role in groups:
-        fits, who = person.name in groups[role], f"the group {role} ({', '.join(groups[role])})"
-    else:
-        fits, who = role in list(Role) and person.role.may(Role(role)), f"an {role}"
-    if fits or (person.role.may(Role.APPROVER) and (now - asked_at).total_seconds() >= deputy):
+    who = f"the group {role} ({', '.join(groups[role])})" if role in groups else f"an {role}"
+    if may_approve(role, person, groups) or (person.role.may(Role.APPROVER) and (now - asked_at).total_seconds() >= deputy):
         return ""
     return f"{who} has to approve it; any approver may from {_clock(asked_at + timedelta(seconds=deputy))}"
 

@@ -194,7 +194,7 @@ def test_an_answer_is_posted_at_once(filled: Filled) -> None:
     rig, post = filled.rig, filled.posts["asked"]
     task = str(rig.task(post)["id"])
     assert "write it in quotes" in rig.triage("answer", task, code=2).err
-    said = rig.triage("answer", task, "-", "--by", "sam", text="Under Team, Invite.\n")
+    said = rig.triage("answer", task, "-", "--now", "--by", "sam", text="Under Team, Invite.\n")
     (reply,) = [reply for reply in rig.mastodon.replies if reply["in_reply_to"] == post["id"]]
     assert reply["text"] == "@asked@else.example Under Team, Invite."
     assert "done" in said.out
@@ -338,7 +338,7 @@ def test_import_takes_a_link_in_once(rig: Rig) -> None:
     assert rig.triage("import", "posts.csv").out.startswith("1 new mentions")
     assert rig.triage("import", "posts.csv").out.startswith("0 new mentions")
     task = next(row for row in rig.queue() if row["url"] == "https://forum.example/t/2")
-    rig.triage("answer", str(task["id"]), "Press Sync.")
+    rig.triage("answer", str(task["id"]), "Press Sync.", "--now")
     (by_hand,) = [row for row in rig.queue() if row["url"] == "https://forum.example/t/2"]
     assert (by_hand["kind"], by_hand["draft"]) == ("post by hand", "Press Sync.")
     assert "https://forum.example/t/2" in by_hand["reason"]

@@ -32,7 +32,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory, guard: Guard) -> Checker:
         rig.mastodon.post("colleague", "broken, I know")
         question = rig.mastodon.post("eve@else.example", "How?")
         rig.once()
-        rig.triage("answer", str(rig.task(question)["id"]), "So.")
+        rig.triage("answer", str(rig.task(question)["id"]), "So.", "--now")
         gone = rig.mastodon.post("fay@else.example", "never mind")
         rig.mastodon.delete(gone["id"])
         assert rig.checker().violations() == []

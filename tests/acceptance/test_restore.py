@@ -82,8 +82,8 @@ def test_yesterdays_backup_makes_no_duplicates(rig: Rig) -> None:
         rig.mastodon.post("dan@else.example", "Broken for me too, in the rain", reply_to=bugs[0]["id"])
         rig.mastodon.post("eve@else.example", "Broken here, at night", reply_to=old["id"])
         rig.settle()
-        rig.triage("answer", str(rig.task(one)["id"]), "With a rope.")
-        rig.triage("answer", str(rig.task(other)["id"]), "Let it drop.")
+        rig.triage("answer", str(rig.task(one)["id"]), "With a rope.", "--now")
+        rig.triage("answer", str(rig.task(other)["id"]), "Let it drop.", "--now")
         rig.settle()
     made = (len(rig.jira.tickets), sum(len(ticket.comments) for ticket in rig.jira.tickets), len(rig.mastodon.replies))
     assert made == (7, 2, 2)
@@ -92,8 +92,8 @@ def test_yesterdays_backup_makes_no_duplicates(rig: Rig) -> None:
     assert "restored  until" in rig.triage("status").out
     with working(rig) as run:
         assert eventually(lambda: stored(rig) == 11, 90.0)
-        assert "done" in rig.triage("answer", str(rig.task(one)["id"]), "With a rope.").out
-        said = rig.triage("answer", str(rig.task(other)["id"]), "You let it drop to the ground.").out
+        assert "done" in rig.triage("answer", str(rig.task(one)["id"]), "With a rope.", "--now").out
+        said = rig.triage("answer", str(rig.task(other)["id"]), "You let it drop to the ground.", "--now").out
         forgotten = next(reply for reply in rig.mastodon.replies if reply["in_reply_to"] == other["id"])
         assert "parked" in said
         (parked,) = [row for row in rig.queue() if row["state"] == "parked"]

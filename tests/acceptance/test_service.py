@@ -111,7 +111,7 @@ def test_an_answer_is_posted_in_the_thread_to_its_author_alone(service: Service)
     rig.settle()
     task = rig.task(post)
     assert task["draft"].startswith("Hello ")
-    said = rig.triage("answer", str(task["id"]), "Under File, Export.")
+    said = rig.triage("answer", str(task["id"]), "Under File, Export.", "--now")
     assert "done" in said.out
     rig.settle()
     (reply,) = [reply for reply in rig.mastodon.replies if reply["in_reply_to"] == post["id"]]
@@ -129,7 +129,7 @@ def test_a_private_post_reaches_a_person_and_nobody_else(service: Service) -> No
     rig.settle()
     task = rig.task(post)
     assert task["visibility"] == "direct"
-    rig.triage("answer", str(task["id"]), "We look into it")
+    rig.triage("answer", str(task["id"]), "We look into it", "--now")
     rig.settle()
     (reply,) = [reply for reply in rig.mastodon.replies if reply["in_reply_to"] == post["id"]]
     assert reply["visibility"] == "direct"

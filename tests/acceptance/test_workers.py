@@ -29,7 +29,7 @@ def test_without_redis_the_sweep_does_everything(new_rig: Callable[..., Rig]) ->
         question = rig.mastodon.post("pia@else.example", "How do I sync?")
         rig.settle()
         assert rig.show(bug)["ticket"]
-        rig.triage("answer", str(rig.task(question)["id"]), "Press Sync")
+        rig.triage("answer", str(rig.task(question)["id"]), "Press Sync", "--now")
         rig.settle()
         assert [reply["in_reply_to"] for reply in rig.mastodon.replies] == [question["id"]]
         worker.ask()

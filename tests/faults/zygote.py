@@ -313,7 +313,7 @@ def _command(*arguments: str) -> int:
 
 
 def _answer(text: str, *tasks: str) -> int:
-    """What `triage answer` does up to its commit: the rest is the workers'."""
+    """What `triage answer --now` does up to its commit: the rest is the workers'."""
     from triage.cli.common import opened
     from triage.pipeline import people
 

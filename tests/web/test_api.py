@@ -85,6 +85,8 @@ def test_a_bug_goes_from_the_queue_to_a_ticket_and_an_answer(site: Site) -> None
     answered = site.ask("POST", f"/tasks/{task['id']}/answer", json={"text": "Thank you, it is filed."})
     assert answered.status_code == 200
     site.app.pass_()
+    assert site.app.acme.replies == []  # held, as from the page
+    site.app.pass_(seconds=15)
     assert [sent.mention.text for sent in site.app.acme.replies] == ["@mira@x.example Thank you, it is filed."]
     again = site.ask("POST", f"/tasks/{task['id']}/answer", json={"text": "Thank you, it is filed."})
     assert again.status_code == 409

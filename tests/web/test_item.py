@@ -26,8 +26,8 @@ from triage.pipeline import people
 from triage.store.items import FOREVER
 from triage.store.seen import Seen
 from triage.web import access, create
-from triage.web.item import wakes
 from triage.web.keys import KEYS
+from triage.web.queue import wakes
 
 HERE = "http://127.0.0.1:8321"
 SUGGEST = """

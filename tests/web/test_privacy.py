@@ -45,7 +45,9 @@ def filled(tmp_path: Path, store_url: str) -> Iterator[Service]:
     acme.edit(first.remote_id, "the xyzzy is broken, and plugh too")
     app.pass_(hours=2)
     (task,) = [row for row in app.actions("task") if row["state"] == "planned"]
-    app.store.replies.answer(task["id"], Written("look at the xyzzy page", ["look at the xyzzy page"], "acme"), "cleo", app.clock.now())
+    app.store.replies.answer(
+        task["mention_id"], Written("look at the xyzzy page", ["look at the xyzzy page"], "acme"), "cleo", app.clock.now()
+    )
     app.pass_()
     acme.post(ANA, "how do I xyzzy again?")
     app.pass_()

@@ -17,12 +17,12 @@ from fastapi.testclient import TestClient
 from tests.service import Service, service
 from triage.errors import NotAccepted, UserError
 from triage.mention import Visibility
-from triage.person import Role
+from triage.person import Person, Role
 from triage.store.queue import Filters
 from triage.store.schema import items
 from triage.web import create
 from triage.web.access import csrf
-from triage.web.queue import snoozed_until
+from triage.web.queue import wakes
 
 URL = "http://127.0.0.1:8321"
 RULES = """
@@ -216,8 +216,7 @@ def test_what_was_answered_waits_for_its_author(app: Service, ana: Visitor) -> N
     app.pass_()
     (mention,) = [row.mention for row in app.store.queue.page(Filters("all"), "ana", app.clock.now(), limit=1).rows]
     assert mention
-    for task in app.store.queue.task_ids(mention):
-        app.store.desk.close(task, "ana", app.clock.now(), "")
+    app.store.items.close(mention, "ana", app.clock.now())
     with app.store.database.write() as connection:
         connection.execute(sa.delete(items).where(items.c.mention_id == mention))
         connection.execute(sa.insert(items).values(mention_id=mention, answered_by="ana", answered_at=app.clock.now()))
@@ -271,8 +270,8 @@ def test_many_at_once(app: Service, ana: Visitor) -> None:
     assert ana.told("/bulk", do="label", label="praise", ids=[1, 2])["said"] == "2 items labelled praise"
     assert ana.ids("/rows?state=all&label=praise") == [4, 2, 1]
     assert ana.told("/bulk", do="assign", to="ana", ids=[3])["said"] == "1 item assigned to ana"
-    assert ana.told("/bulk", do="snooze", until="1h", ids=[3], back="state=open&label=bug_report") == {
-        "said": "1 item snoozed for an hour",
+    assert ana.told("/bulk", do="snooze", until="3h", ids=[3], back="state=open&label=bug_report") == {
+        "said": "1 item snoozed for 3 hours",
         "done": {"to": "/?label=bug_report"},
     }
     assert ana.ids("/rows?state=snoozed") == [3]
@@ -408,9 +407,11 @@ def test_what_is_due_rises(tmp_path: Path, store_url: str) -> None:
 def test_mornings_are_those_of_the_person() -> None:
     """Nine by their own clock, also when it is changed over night."""
     friday = datetime(2026, 3, 27, 22, 30, tzinfo=UTC)
-    assert snoozed_until("monday", friday, "Europe/Berlin") == datetime(2026, 3, 30, 7, tzinfo=UTC)
-    assert snoozed_until("tomorrow", friday, "America/New_York") == datetime(2026, 3, 28, 13, tzinfo=UTC)
-    assert snoozed_until("4h", friday, "UTC") == friday + timedelta(hours=4)
-    assert snoozed_until("reply", friday, "UTC") is None
+
+    def by(zone: str) -> Person:
+        return Person(1, "ana", Role.TRIAGER, zone=zone)
+
+    assert wakes("monday", "", by("Europe/Berlin"), friday) == datetime(2026, 3, 30, 7, tzinfo=UTC)
+    assert wakes("tomorrow", "", by("America/New_York"), friday) == datetime(2026, 3, 28, 13, tzinfo=UTC)
     with pytest.raises(UserError, match="choose until when"):
-        snoozed_until("", friday, "UTC")
+        wakes("", "", by("UTC"), friday)

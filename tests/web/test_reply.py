@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
 from tests.service import Service, service
+from triage.cli import cli
 from triage.errors import NotAccepted, OutcomeUnknown, Refused, Unauthorized, UserError
 from triage.mention import Mention, State, Ticket, Visibility
 from triage.person import Person, Role
 from triage.pipeline import people
+from triage.store.schema import accounts, actions, mentions
 from triage.web import create
 from triage.web.access import csrf
 
@@ -445,9 +451,8 @@ def test_an_answer_waits_for_its_approval(app: Service, enter: Callable[..., Som
     mention, reply, _ = waiting(app)
     app.pass_(hours=1)
     assert app.acme.replies == []
-    assert [(one.action_id, one.role, one.asked_by, one.text) for one in app.store.approvals.open()] == [
-        (reply, "legal", "ana", "It is so.")
-    ]
+    waits = app.store.approvals.of(reply)
+    assert (waits.action_id, waits.role, waits.asked_by, waits.text) == (reply, "legal", "ana", "It is so.")
     page = ana.get(f"/mentions/{mention}/reply").text
     assert "Waits for approval by legal" in page
     assert "you wrote it" in page
@@ -497,7 +502,8 @@ def test_an_edited_or_deleted_post_voids_the_approval(app: Service, enter: Calla
     app.pass_(hours=2)
     assert "triage has decided: void" in refused(lex.post(f"/mentions/{mention}/reply/approve", htmx=True, action=reply))
     assert app.store.outbox.row(reply)["state"] == State.CANCELLED
-    assert app.store.approvals.open() == []
+    with pytest.raises(UserError, match="void"):
+        app.store.approvals.of(reply)
     assert [(one.person, one.text) for one in app.store.drafts.of(mention)] == [("ana", "It is so.")]
     assert [row["mention"] for row in app.queue()] == ([mention] if what == "edited" else [])
     app.pass_(hours=5)
@@ -555,3 +561,149 @@ def test_hostile_text_stays_text(app: Service, enter: Callable[..., Somebody]) -
         assert "<img" not in page.replace('<img src="/assets', "")
     too_long = ana.post(f"/mentions/{mention}/draft", htmx=True, text="x" * 20_001)
     assert "20,000 characters" in refused(too_long)
+
+
+# One way to answer
+
+
+@pytest.fixture
+def command(app: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """What `triage answer` says, or the refusal that it ends with."""
+
+    @contextmanager
+    def here() -> Iterator[Service]:
+        yield app
+
+    monkeypatch.setattr("triage.cli.people.opened", here)
+
+    def run(*words: object) -> str:
+        done = CliRunner().invoke(cli, ["answer", *map(str, words), "--by", "sam"])
+        return str(done.exception) if isinstance(done.exception, UserError) else done.output
+
+    return run
+
+
+def test_the_command_holds_an_answer_and_tells_how_to_take_it_back(app: Service, command: Callable[..., str]) -> None:
+    """As the page does; `--now` sends it itself, and another answer is meant only with `--again`."""
+    asked(app)
+    (task,) = (row["id"] for row in app.queue())
+    said = command(task, "Press Sync.")
+    (reply,) = app.actions("reply")
+    held = app.clock.now() + timedelta(seconds=15)
+    assert said == f"reply {reply['id']}: held until {held:%H:%M:%S} UTC, then a worker sends it; take it back: triage drop {reply['id']}\n"
+    app.store.desk.drop(reply["id"], "sam", app.clock.now())
+    app.pass_(hours=1)
+    assert (app.acme.replies, [row["id"] for row in app.queue()]) == ([], [task])
+    assert "done: " in command(task, "Press Sync.", "--now")
+    assert [sent.mention.text for sent in app.acme.replies] == ["@noor@x.example Press Sync."]
+    assert f"task {task} is done by sam" in command(task, "Or pull down.")
+    with app.store.database.write() as connection:
+        connection.execute(sa.update(actions).where(actions.c.id == task).values(state=str(State.PLANNED), closed_at=None))
+    assert "sam answered at" in command(task, "Or pull down.")
+    assert len(app.acme.replies) == 1
+    assert "held until" in command(task, "Or pull down.", "--again")
+    app.pass_(seconds=15)
+    assert len(app.acme.replies) == 2
+
+
+@pytest.mark.parametrize("what", ["deleted", "token"])
+def test_the_command_asks_what_the_page_asks(app: Service, command: Callable[..., str], what: str) -> None:
+    """Nothing is planned, and the task stays open."""
+    first, _ = asked(app)
+    task = app.queue()[0]["id"]
+    with app.store.database.write() as connection:
+        if what == "deleted":
+            connection.execute(sa.update(mentions).where(mentions.c.id == first).values(deleted_at=app.clock.now()))
+        elif what == "token":
+            later = app.clock.now() + timedelta(hours=1)
+            refused_ = {"refusals": 3, "paused_until": later, "paused_why": "401"}
+            connection.execute(sa.update(accounts).where(accounts.c.name == "acme").values(refused_))
+    said = command(task, "Press Sync.")
+    assert {"deleted": "the author deleted the post", "token": "the account's token was refused"}[what] in said
+    assert "nothing was sent. Next: " in said
+    assert app.actions("reply") == []
+    assert [row["state"] for row in app.actions("task")] == [State.PLANNED]
+
+
+def test_an_answer_closes_every_open_task_of_its_post(app: Service) -> None:
+    """In one transaction, sent twice once; taken back all of them are open again, unless another answer stands."""
+    mention, _ = asked(app)
+    (task,) = app.actions("task")
+    with app.store.database.write() as connection:
+        row = {name: value for name, value in task.items() if name != "id"}
+        second = connection.execute(sa.insert(actions).values(row | {"key": "another"}).returning(actions.c.id)).scalar_one()
+    both = [task["id"], second]
+
+    def open_tasks() -> list[int]:
+        return sorted(row["id"] for row in app.queue() if row["kind"] == "task")
+
+    assert open_tasks() == both
+    (first,) = people.answer_mention(app, mention, "Press Sync.", "ana", hold=15, once="form")
+    assert people.answer_mention(app, mention, "Press Sync.", "ana", hold=15, once="form") == [first]
+    assert open_tasks() == []
+    people.unsend(app, mention, "ana")
+    assert open_tasks() == both
+    (reply,) = people.answer(app, second, "Press Sync.", "ana", hold=15)
+    assert app.store.outbox.row(reply)["payload"]["task_id"] == second
+    people.answer_mention(app, mention, "Or pull down.", "bo", hold=15)
+    people.unsend(app, mention, "ana")
+    assert open_tasks() == []
+    people.unsend(app, mention, "bo")
+    assert open_tasks() == both
+
+
+def test_what_is_posted_by_hand_needs_its_approval_too(app: Service, enter: Callable[..., Somebody]) -> None:
+    """The approved text goes to who posts it; another text, or none approved, is refused."""
+    mention, post = asked(app, "my lawyer asks how")
+    app.acme.manifest = replace(app.acme.manifest, replies=False)
+    ana, lex = enter("ana"), enter("lex")
+    page = ana.get(f"/mentions/{mention}/reply").text
+    assert "by_hand" not in fields_of(page)
+    assert "Send for approval by legal" in page
+    said = refused(ana.post(f"/mentions/{mention}/reply", htmx=True, text="It is so.", by_hand=True))
+    assert "the rule asks for approval by legal before it is posted; nothing was noted" in said
+    ana.post(f"/mentions/{mention}/reply", htmx=True, text="It is so.", **fields_of(page))
+    (reply,) = app.actions("reply")
+    assert (reply["state"], reply["via"]) == (State.PLANNED, "human")
+    for path in ("reply/posted", "reply/approve"):
+        assert "approv" in refused(ana.post(f"/mentions/{mention}/{path}", htmx=True, action=reply["id"]))
+    with pytest.raises(UserError, match=f"answer {reply['id']} waits for approval by legal"):
+        app.store.desk.close(reply["id"], "ana", app.clock.now(), "")
+    assert "Waits for approval by legal" in ana.get(f"/mentions/{mention}/reply").text
+    assert (
+        "approved: post it by hand now"
+        in lex.post(f"/mentions/{mention}/reply/approve", htmx=True, action=reply["id"]).headers["hx-trigger"]
+    )
+    app.pass_(hours=1)
+    row = app.store.outbox.row(reply["id"])
+    assert (row["state"], row["reason"]) == (State.PLANNED, f"answered by ana, approved by lex; post it by hand at {post.url}")
+    assert "asks for approval" in refused(ana.post(f"/mentions/{mention}/reply", htmx=True, text="It isn't.", by_hand=True))
+    ana.post(f"/mentions/{mention}/reply/posted", htmx=True, action=reply["id"])
+    assert app.store.outbox.row(reply["id"])["state"] == State.DONE
+    assert app.queue() == []
+
+
+def test_who_may_approve_posts_by_hand_and_the_trail_says_so(app: Service, enter: Callable[..., Somebody]) -> None:
+    """Nobody else read the answer first."""
+    mention, _ = asked(app, "my lawyer asks how")
+    app.acme.manifest = replace(app.acme.manifest, replies=False)
+    lex = enter("lex")
+    page = lex.get(f"/mentions/{mention}/reply").text
+    assert fields_of(page)["by_hand"] == "true"
+    lex.post(f"/mentions/{mention}/reply", htmx=True, text="It is so.", **fields_of(page))
+    assert app.queue() == []
+    trail = [line for line in app.store.items.look(mention).trail if line["who"] == "lex"]
+    assert any("needed no approval" in line["what"] and "approval by legal" in line["detail"] for line in trail)
+
+
+def test_a_trainee_claims_what_is_free_and_takes_nothing_from_anybody(app: Service, enter: Callable[..., Somebody]) -> None:
+    """They are not offered it, and refused it."""
+    mention, _ = asked(app)
+    ana, tim = enter("ana"), enter("tim", Role.TRAINEE)
+    tim.post(f"/mentions/{mention}/claim", htmx=True)
+    now = app.clock.now()
+    assert app.store.claims.of([mention], now)[mention].by == "tim"
+    ana.post(f"/mentions/{mention}/claim", htmx=True, over=True)
+    assert app.store.claims.of([mention], now)[mention].by == "ana"
+    assert tim.post(f"/mentions/{mention}/claim", htmx=True, over=True, holder="ana").status_code == 403
+    assert app.store.claims.of([mention], now)[mention].by == "ana"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,11 +22,16 @@ LABELS = ("bug_report", "support_question", "praise", "noise")
 @click.argument("task", type=NUMBER)
 @click.argument("text", required=False)
 @click.option("--draft", is_flag=True, help="Send the task's draft instead of TEXT.")
+@click.option("--now", is_flag=True, help="Send it at once: it can't be taken back.")
+@click.option("--again", is_flag=True, help="Although the post was answered already.")
 @by
-def answer(task: int, text: str | None, draft: bool, by: str | None) -> None:
-    """Answer TASK with TEXT: it is posted in the thread, no more public than the post that it answers. `-` reads standard input."""
+def answer(task: int, text: str | None, draft: bool, now: bool, again: bool, by: str | None) -> None:
+    """Answer TASK with TEXT: it is posted in the thread, no more public than the post that it answers. `-` reads standard input.
+
+    It is held for `web.hold`, in which it can be taken back; then a worker sends it.
+    """
     from triage.errors import UserError
-    from triage.pipeline import people
+    from triage.pipeline import replying
 
     with opened() as app:
         if draft and not text:
@@ -36,8 +42,9 @@ def answer(task: int, text: str | None, draft: bool, by: str | None) -> None:
             text = sys.stdin.read()
         if not text:
             raise UserError(f'there is no text; write it in quotes: triage answer {task} "text"')
-        ids = people.answer(app, task, text, person(by))
-        _send(app, ids)
+        ids = replying.send_task(app, task, text, person(by), again=again, hold=0.0 if now else None)
+        if now or not app.config.web.hold:
+            _send(app, ids)
         _tell(app, ids)
 
 
@@ -166,7 +173,15 @@ def _tell(app: App, ids: Sequence[int]) -> None:
         row = app.store.outbox.row(action_id)
         words = {
             "done": f"done: {row['remote_key'] or row['remote_id']} {row['url']}".rstrip(),
-            "planned": row["reason"] if row["via"] == "human" or "waits for approval" in row["reason"] else "planned; a worker sends it",
+            "planned": _planned(dict(row), app.clock.now()),
             "doubt": "the server did not tell the outcome; triage waits, looks, and keeps it in the queue meanwhile",
         }
         click.echo(f"{row['kind']} {action_id}: {words.get(row['state'], row['state'] + ': ' + row['error'])}")
+
+
+def _planned(row: Mapping[str, Any], now: datetime) -> str:
+    if row["via"] == "human" or "waits for approval" in row["reason"]:
+        return str(row["reason"])
+    if "held_until" in row["payload"] and row["due_at"] is not None and row["due_at"] > now:
+        return f"held until {row['due_at']:%H:%M:%S} UTC, then a worker sends it; take it back: triage drop {row['id']}"
+    return "planned; a worker sends it"

@@ -254,7 +254,7 @@ def _summary(app: Any, world: Mapping[str, Any], config: Any) -> None:
     if filed:
         click.echo(f"  {program} show {filed['mention']}")
     if answerable:
-        click.echo(f'  {program} answer {answerable["id"]} "Thanks for asking: ..."     (then look at the thread)')
+        click.echo(f'  {program} answer {answerable["id"]} "Thanks for asking: ..." --now     (then look at the thread)')
     click.echo("\n" + _bold("With your own account"))
     click.echo(f"  {program} init      writes a commented config.yaml; it begins in observe mode, which sends nothing")
     click.echo(f"  {program} doctor    checks it against your servers and says what to do next")

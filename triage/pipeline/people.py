@@ -2,62 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from triage.config import Config
 from triage.contracts import Platform
 from triage.errors import UserError
 from triage.mention import Mention
 from triage.person import Person
 from triage.pipeline.parts import Parts
-from triage.replies import LONGEST_TEXT, why_not_approve
+from triage.replies import LONGEST_TEXT, may_approve, why_not_approve
 from triage.store.replies import Written
 
 
 def answer(parts: Parts, task_id: int, text: str, by: str, *, hold: float = 0.0) -> list[int]:
-    """Close a task with an answer, split into as many posts as the server's limit needs. Returns the ids of the actions to deliver.
+    """Answer the mention of a task, which must be open. Returns the ids of the actions to deliver."""
+    return answer_mention(parts, mention_of(parts, task_id), text, by, hold=hold, task=task_id)
 
-    It can be taken back for `hold` seconds. Where the source can't be answered by us, the answer becomes a task to post it by hand.
-    """
-    _check(text)
-    task = parts.store.desk.task(task_id)
-    if task["mention_id"] is None:
+
+def mention_of(parts: Parts, task_id: int) -> int:
+    """The mention that an open task asks about; `UserError` where it is not open, or belongs to no post."""
+    mention_id = parts.store.desk.task(task_id)["mention_id"]
+    if mention_id is None:
         raise UserError(f"task {task_id} belongs to no post; close it: triage close {task_id}")
-    written = _written(parts, task["mention_id"], text, hold)
-    return parts.store.replies.answer(task_id, written, by, parts.clock.now())
+    return int(mention_id)
 
 
 def answer_mention(
-    parts: Parts, mention_id: int, text: str, by: str, *, hold: float = 0.0, known: int | None = None, once: str = "", by_hand: bool = False
+    parts: Parts,
+    mention_id: int,
+    text: str,
+    by: str,
+    *,
+    hold: float = 0.0,
+    known: int | None = None,
+    once: str = "",
+    by_hand: bool = False,
+    task: int | None = None,
 ) -> list[int]:
-    """The same for a mention, whether it has an open task or not.
+    """Close a mention's tasks with an answer, split into as many posts as the server's limit needs. Returns the ids of the actions.
 
+    It can be taken back for `hold` seconds. Where the source can't be answered by us, the answer becomes a task to post it by hand.
     `known` is the id of the newest answer that the person had seen: a newer one refuses this. The form `once` is carried out once.
-    `by_hand` tells that the person has posted it already.
+    `by_hand` tells that the person has posted it already. `task` names a task that must still be open.
     """
-    _check(text)
-    written = _written(parts, mention_id, text, hold, known=known, once=once, by_hand=by_hand)
-    return parts.store.replies.answer_mention(mention_id, written, by, parts.clock.now())
-
-
-def _check(text: str) -> None:
     if not text.strip():
         raise UserError("the answer is empty; nothing was sent")
     if len(text) > LONGEST_TEXT:
         raise UserError(f"an answer may have {LONGEST_TEXT:,} characters, and this has {len(text):,}; nothing was sent, shorten it")
+    written = _written(parts, mention_id, text, by, hold, by_hand=by_hand)
+    return parts.store.replies.answer(mention_id, replace(written, known=known, once=once), by, parts.clock.now(), task=task)
 
 
-def _written(
-    parts: Parts, mention_id: int, text: str, hold: float, *, known: int | None = None, once: str = "", by_hand: bool = False
-) -> Written:
-    claimed, _, _ = parts.store.desk.take(mention_id)
-    mention = claimed.mention
+def _written(parts: Parts, mention_id: int, text: str, by: str, hold: float, *, by_hand: bool) -> Written:
+    mention = parts.store.desk.take(mention_id)[0].mention
     platform = answering(parts, mention)
-    if platform is None or by_hand:
-        return Written(text, [text], None, once=once, known=known, by_hand=by_hand)
+    approve = approval(parts.config, parts.store.replies.rule(mention_id))
+    if by_hand:
+        return Written(text, [text], None, by_hand=True, passed=_passed(parts, mention_id, text, by, approve))
+    if platform is None:
+        return Written(text, [text], None, approve=approve)
     if parts.config.mode == "observe":
         raise UserError("the service only observes; nothing is sent. Set `mode: act` in the config, then answer again")
-    posts = platform.compose(mention, text)
-    approve = approval(parts.config, parts.store.replies.rule(mention_id))
-    return Written(text, posts, mention.source, hold, approve=approve, once=once, known=known)
+    return Written(text, platform.compose(mention, text), mention.source, hold, approve=approve)
+
+
+def _passed(parts: Parts, mention_id: int, text: str, by: str, approve: str) -> str:
+    """Whose approval an answer that was posted by hand goes without, by right of who posted it; empty where it needs none, or has it."""
+    if not approve or parts.store.approvals.approved(mention_id, text):
+        return ""
+    found = parts.store.people.by_name(by)
+    if found is None or not may_approve(approve, found[0], parts.config.groups):
+        raise UserError(
+            f"the rule asks for approval by {approve} before it is posted; nothing was noted. Send it for approval, then post that text"
+        )
+    return approve
 
 
 def answering(parts: Parts, mention: Mention) -> Platform | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from triage.errors import RemoteError, UserError
 from triage.pipeline.parts import Parts
-from triage.pipeline.people import answer_mention, answering, approval
+from triage.pipeline.people import answer, answer_mention, answering, approval, mention_of
 from triage.replies import (
     VISIBLE,
     Answerable,
@@ -74,7 +74,7 @@ def desk(parts: Parts, mention_id: int) -> Desk:
         tuple(one for one in situation.given if one.mention_id == mention_id),
         more["newest"],
         more["label"],
-        approval(config, more["rule"]) if situation.replies else "",
+        approval(config, more["rule"]),
         tuple(ready),
         found,
         VISIBLE[mention.visibility],
@@ -92,15 +92,30 @@ def send(
     again: bool = False,
     by_hand: bool = False,
 ) -> list[int]:
-    """Answer a mention where it may be answered, held for `web.hold`; `again` where it was answered already. The ids of the actions.
+    """Answer a mention where it may be answered; `again` where it was answered already. The ids of the actions.
 
-    What the others mean, and when this is refused besides, `people.answer_mention` tells. A form that was carried out is not asked again.
+    It is held for `web.hold`. What the others mean, and when this is refused besides, `people.answer_mention` tells. A form that was
+    carried out is not asked again.
     """
-    answerable = desk(parts, mention_id).answerable
-    repeated = once and parts.store.replies.carried_out(once)
-    if not repeated and (answerable.may is May.NO or (answerable.may is May.AGAIN and not again)):
-        raise UserError(f"{answerable.reason}; nothing was sent, and your draft is kept. Next: {answerable.next_step}")
+    if not (once and parts.store.replies.carried_out(once)):
+        _refuse_unless(parts, mention_id, again)
     return answer_mention(parts, mention_id, text, by, hold=parts.config.web.hold, known=known, once=once, by_hand=by_hand)
+
+
+def send_task(parts: Parts, task_id: int, text: str, by: str, *, again: bool = False, hold: float | None = None) -> list[int]:
+    """The same for the mention of a task, which must be open: of two people who answer a task one wins, the other is told who.
+
+    It is held for `hold` seconds, for None as long as `web.hold` says.
+    """
+    _refuse_unless(parts, mention_of(parts, task_id), again)
+    return answer(parts, task_id, text, by, hold=parts.config.web.hold if hold is None else hold)
+
+
+def _refuse_unless(parts: Parts, mention_id: int, again: bool) -> None:
+    """`UserError` where a mention may not be answered, or was, and it is not meant to be answered `again`."""
+    answerable = desk(parts, mention_id).answerable
+    if answerable.may is May.NO or (answerable.may is May.AGAIN and not again):
+        raise UserError(f"{answerable.reason}; nothing was sent. Next: {answerable.next_step}")
 
 
 def preview(parts: Parts, mention_id: int, text: str) -> tuple[Preview, list[Hit]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from triage.errors import UserError
-from triage.mention import State
+from triage.mention import HUMAN, State
 from triage.store.database import Database
 from triage.store.moves import add_audit
 from triage.store.schema import actions, approvals, mentions
@@ -37,18 +39,21 @@ class Approvals:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open(self) -> list[Waiting]:
-        """All that wait, the longest first."""
-        # An outer join, since SQLite would begin an inner one with all actions.
-        wanted = sa.select(approvals, actions.c.mention_id, actions.c.payload).outerjoin(actions, actions.c.id == approvals.c.action_id)
-        statement = wanted.where(approvals.c.decision.is_(None)).order_by(approvals.c.asked_at, approvals.c.action_id)
-        with self._database.read() as connection:
-            return [_waiting(row) for row in connection.execute(statement).mappings()]
-
     def of(self, action_id: int) -> Waiting:
         """One that waits; `UserError` says what was decided when it no longer does."""
         with self._database.read() as connection:
             return _waiting(undecided(connection, action_id))
+
+    def approved(self, mention_id: int, text: str) -> bool:
+        """Whether this very answer to the post, as it reads now, was approved."""
+        asked = (
+            sa.select(actions.c.payload)
+            .join(approvals, approvals.c.action_id == actions.c.id)
+            .join(mentions, mentions.c.id == actions.c.mention_id)
+            .where(actions.c.mention_id == mention_id, approvals.c.decision == APPROVED, approvals.c.revision == mentions.c.revision)
+        )
+        with self._database.read() as connection:
+            return any(_text(payload).strip() == text.strip() for payload in connection.scalars(asked))
 
     def approve(self, action_id: int, by: str, now: datetime) -> int:
         """Let it go: it is due now. Of two who decide one wins. Returns the mention's id."""
@@ -58,9 +63,16 @@ class Approvals:
                 raise UserError("the post was edited after the answer was written; it is a draft again, read it once more")
             decide(connection, action_id, APPROVED, by, now)
             due = sa.update(actions).where(actions.c.id == action_id, actions.c.state == str(State.PLANNED))
-            connection.execute(due.values(due_at=now, error="", reason=f"answered by {row['asked_by']}, approved by {by}"))
+            reason, human = f"answered by {row['asked_by']}, approved by {by}", row["via"] == HUMAN
+            told = f"{reason}; {by_hand(row)}" if human else reason
+            connection.execute(due.values(due_at=None if human else now, error="", reason=told))
             add_audit(connection, now, by, "approved the answer", mention_id=row["mention_id"], action_id=action_id)
             return int(row["mention_id"])
+
+
+def by_hand(mention: RowMapping) -> str:
+    """What a person is asked to do with an answer that we can't post."""
+    return f"post it by hand at {mention['data'].get('url') or mention['uri']}"
 
 
 def locked(connection: Connection, action_id: int) -> RowMapping:
@@ -81,7 +93,7 @@ def undecided(connection: Connection, action_id: int) -> RowMapping:
     """An approval that is still open, with its answer and its post; `UserError` says what became of it otherwise."""
     now = mentions.c.revision.label("revision_now")
     wanted = (
-        sa.select(approvals, actions.c.mention_id, actions.c.payload, actions.c.state, now)
+        sa.select(approvals, actions.c.mention_id, actions.c.payload, actions.c.state, actions.c.via, mentions.c.uri, mentions.c.data, now)
         .join(actions, actions.c.id == approvals.c.action_id)
         .join(mentions, mentions.c.id == actions.c.mention_id)
     )
@@ -101,6 +113,8 @@ def decide(connection: Connection, action_id: int, decision: str, by: str, now: 
 
 
 def _waiting(row: RowMapping) -> Waiting:
-    payload = row["payload"]
-    text = str(payload.get("whole") or payload.get("text", ""))
-    return Waiting(row["action_id"], row["mention_id"], row["role"], row["asked_by"], row["asked_at"], text)
+    return Waiting(row["action_id"], row["mention_id"], row["role"], row["asked_by"], row["asked_at"], _text(row["payload"]))
+
+
+def _text(payload: Mapping[str, Any]) -> str:
+    return str(payload.get("whole") or payload.get("text", ""))

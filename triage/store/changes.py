@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -93,21 +93,29 @@ def _void_answers(connection: Connection, mention_id: int, now: datetime, why: s
 def withdraw(connection: Connection, parts: Sequence[RowMapping], why: str, by: str, now: datetime, *, reopen: bool = True) -> str:
     """Cancel what was not sent of an answer and give its writer the text back; the text.
 
-    Where nothing is left of what was answered, nobody answered the post, and with `reopen` its task is open again.
+    Where nothing is left of what was answered, nobody answered the post, and with `reopen` the tasks that it answered are open again.
     """
     first = parts[0]
-    mention_id, task_id, text = first["mention_id"], first["payload"].get("task_id"), whole(parts)
+    mention_id, text = first["mention_id"], whole(parts)
     for part in parts:
         cancel(connection, part["id"], now, why, by)
     of_mention = sa.select(actions).where(actions.c.mention_id == mention_id, actions.c.kind == str(ActionKind.REPLY))
     left = connection.execute(of_mention.where(actions.c.state != str(State.CANCELLED))).mappings().all()
     if not left:
         returns.unanswered(connection, mention_id)
-    if reopen and task_id is not None and all(row["payload"].get("task_id") != task_id for row in left):
-        _reopen(connection, mention_id, task_id, now, why, by)
+    answered = {id_ for row in left for id_ in tasks_of(row["payload"])}
+    for task_id in tasks_of(first["payload"]) if reopen else ():
+        if task_id not in answered:
+            _reopen(connection, mention_id, task_id, now, why, by)
     if writer := first["payload"].get("by"):
         drafts.give_back(connection, mention_id, writer, text, now)
     return text
+
+
+def tasks_of(payload: Mapping[str, Any]) -> list[int]:
+    """The tasks that a reply answers."""
+    one = payload.get("task_id")  # all that earlier versions wrote down
+    return list(payload.get("task_ids") or ([] if one is None else [one]))
 
 
 def whole(parts: Sequence[RowMapping]) -> str:

@@ -18,7 +18,7 @@ from triage.store import batch, rows
 from triage.store.board import LIVE
 from triage.store.database import Database, insert
 from triage.store.dossier import Dossier, dossier
-from triage.store.moves import add_audit, cancel, close_task, withdraw_ticket
+from triage.store.moves import BY_OWN_WORD, add_audit, cancel, close_task, withdraw_ticket
 from triage.store.schema import actions, audit, items, mentions, notes, people, problems, verdicts
 from triage.store.seen import NOTHING_DONE, Seen, hold
 
@@ -34,7 +34,7 @@ TOOK_BACK = "took back"
 _NAMED = re.compile(r"(?<![\w.@])@([a-z0-9][a-z0-9._-]{0,39})(?<![._-])", re.IGNORECASE)
 
 
-FOLLOWS = frozenset({"cancelled", "claimed", "released", "reopened the task"})
+FOLLOWS = frozenset({BY_OWN_WORD, "cancelled", "claimed", "released", "reopened the task"})
 """Lines of the trail that follow from something else that the person did; nobody means them when they take something back."""
 
 

@@ -14,6 +14,9 @@ from triage.mention import HUMAN, ActionKind, State
 from triage.store import batch, rows
 from triage.store.schema import actions, alerts, approvals, audit, mentions
 
+BY_OWN_WORD = "needed no approval"
+"""The line of the trail where somebody answers by hand who may approve such answers."""
+
 
 def add_audit(
     connection: Connection,
@@ -132,6 +135,9 @@ def open_task(connection: Connection, task_id: int) -> RowMapping:
 def close_task(connection: Connection, task_id: int, by: str, now: datetime) -> RowMapping:
     """planned → done for a person's task, and the alert about it is over. Of two people one wins, the other gets a `UserError`."""
     row = open_task(connection, task_id)
+    waits = sa.select(approvals.c.role).where(approvals.c.action_id == task_id, approvals.c.decision.is_(None))
+    if row["kind"] == ActionKind.REPLY and (role := connection.scalar(waits)) is not None:
+        raise UserError(f"answer {task_id} waits for approval by {role}; nothing was changed. Not wanted: triage drop {task_id}")
     statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state == str(State.PLANNED))
     if connection.execute(statement.values(state=str(State.DONE), closed_at=now, closed_by=by, error="")).rowcount != 1:
         raise UserError(f"somebody else has just closed task {task_id}; nothing was sent")

@@ -205,11 +205,6 @@ class Queue:
                 return self._listed(connection, filters, wanted, now, after, limit, _answered(connection), turn=-1)
             return self._everything(connection, filters, wanted, now, after, limit)
 
-    def row(self, mention_id: int, now: datetime) -> Row | None:
-        """One mention's row."""
-        with self._database.read() as connection:
-            return next(iter(self._rows(connection, [mention_id], now)), None)
-
     def counts(self, me: str, now: datetime) -> dict[str, int]:
         """How many items each state has, `MOST_OPEN` at most; none is told of `all`."""
         with self._database.read() as connection:
@@ -228,12 +223,6 @@ class Queue:
         with self._database.read() as connection:
             found = connection.execute(newest.limit(2_000)).all()
         return sorted({source for source, _ in found}), sorted({language for _, language in found if language})
-
-    def task_ids(self, mention_id: int) -> list[int]:
-        """The open tasks of a mention that a person closes."""
-        human = sa.and_(actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
-        with self._database.read() as connection:
-            return list(connection.scalars(sa.select(actions.c.id).where(actions.c.mention_id == mention_id, human).order_by(actions.c.id)))
 
     def any(self) -> bool:
         """Whether anything ever came in."""
@@ -653,9 +642,9 @@ def _to_open(action: RowMapping) -> Open | None:
     return Open(
         action["id"],
         "post by hand" if by_hand else action["kind"],
-        "open" if human and planned else "approval" if waiting else "held" if planned else action["state"],
+        "approval" if waiting else "open" if human and planned else "held" if planned else action["state"],
         action["payload"].get("what", ""),
-        action["reason"] if human else (action["error"] or action["reason"]).removeprefix(HELD),
+        action["reason"] if human and not waiting else (action["error"] or action["reason"]).removeprefix(HELD),
         action["via"],
         bool(action["payload"].get("urgent")),
         action["created_at"],

@@ -18,9 +18,9 @@ from triage.store import approvals as approval
 from triage.store import drafts as draft
 from triage.store import returns, rows
 from triage.store.accounts import HELD
-from triage.store.changes import whole, withdraw
+from triage.store.changes import tasks_of, whole, withdraw
 from triage.store.database import Database, insert
-from triage.store.moves import add_audit, close_task
+from triage.store.moves import BY_OWN_WORD, add_audit, close_task
 from triage.store.schema import accounts, actions, approvals, forms, items, mentions, problems, verdicts
 
 NEWEST = 2_000  # answers that a suggestion is looked for in
@@ -37,7 +37,8 @@ class Written:
 
     `text` is the whole, `parts` the posts that it makes. `via` is the source that posts them; None where a person has to, who has
     done so already with `by_hand`. `hold` is for how many seconds it can be taken back. `approve` names who must let it go.
-    `once` names the form, which is carried out once. `known` is the id of the newest answer that the person had seen.
+    `once` names the form, which is carried out once. `known` is the id of the newest answer that the person had seen. `passed` names
+    whose approval the rule asks for, where the person needs none.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Written:
     once: str = ""
     known: int | None = None
     by_hand: bool = False
+    passed: str = ""
 
 
 class Replies:
@@ -59,26 +61,14 @@ class Replies:
 
     # Sending
 
-    def answer(self, task_id: int, written: Written, by: str, now: datetime) -> list[int]:
-        """Close a task and plan its answer, one action a post, each after the one before. Of two people one wins.
+    def answer(self, mention_id: int, written: Written, by: str, now: datetime, *, task: int | None = None) -> list[int]:
+        """Close every open task of the mention and plan the answer, one action a post, each after the one before.
 
-        Returns the ids of the actions.
+        Where no task is open, one is made and closed in the same breath; `task` names one that must be. Of two people one wins. A form
+        that was carried out already changes nothing: the ids are those of the first time. Returns the ids of the actions.
         """
         with self._database.write() as connection:
-            wanted = sa.select(mentions).join(actions, actions.c.mention_id == mentions.c.id).where(actions.c.id == task_id)
             # The mention first, as everywhere: who takes the task first and then the mention waits for a worker that waits for it.
-            mention = connection.execute(wanted.with_for_update(of=mentions)).mappings().first()
-            task = close_task(connection, task_id, by, now)
-            if mention is None:
-                raise UserError(f"task {task_id} belongs to no post; close it: triage close {task_id}")
-            return self._plan(connection, mention, task, written, by, now)
-
-    def answer_mention(self, mention_id: int, written: Written, by: str, now: datetime) -> list[int]:
-        """The same for whatever task the mention has; where none is open, one is made and closed in the same breath.
-
-        A form that was carried out already changes nothing: the ids are those of the first time.
-        """
-        with self._database.write() as connection:
             mention = self._locked(connection, mention_id)
             if written.once and not self._first_time(connection, written.once, by, now):
                 return [row["id"] for row in _replies_to(connection, mention_id) if row["payload"].get("once") == written.once]
@@ -87,8 +77,8 @@ class Replies:
                 first = newer[0]
                 who, at = first["payload"].get("by", "somebody"), _clock(first["created_at"])
                 raise UserError(f"{who} answered at {at}; nothing was sent, and your draft is kept")
-            task = self._closed_task(connection, mention, by, now)
-            return self._plan(connection, mention, task, written, by, now)
+            tasks = self._closed_tasks(connection, mention, by, now, task)
+            return self._plan(connection, mention, tasks, written, by, now)
 
     def _first_time(self, connection: Connection, once: str, by: str, now: datetime) -> bool:
         made = insert(connection, forms).values(once=once, person=by, at=now).on_conflict_do_nothing().returning(forms.c.once)
@@ -98,13 +88,17 @@ class Replies:
             raise UserError("this form was sent by somebody else; reload the page, your draft is kept")
         return False
 
-    def _closed_task(self, connection: Connection, mention: RowMapping, by: str, now: datetime) -> RowMapping:
-        """The mention's open task, closed; without one its own task, which is made where there never was one."""
+    def _closed_tasks(self, connection: Connection, mention: RowMapping, by: str, now: datetime, named: int | None) -> list[RowMapping]:
+        """The mention's open tasks, closed, `named` first; without one its own task, which is made where there never was one."""
+        first = [] if named is None else [close_task(connection, named, by, now)]
+        if any(row["kind"] != ActionKind.TASK or row["mention_id"] != mention["id"] for row in first):
+            raise UserError(f"task {named} asks for no answer to this post; close it: triage close {named}")
         of_mention = sa.select(actions).where(actions.c.mention_id == mention["id"], actions.c.kind == str(ActionKind.TASK))
-        found = connection.execute(of_mention.order_by(actions.c.id)).mappings().all()
-        is_open = [row for row in found if row["state"] == State.PLANNED]
-        if is_open:
-            return close_task(connection, is_open[0]["id"], by, now)
+        is_open = of_mention.where(actions.c.state == str(State.PLANNED)).order_by(actions.c.id)
+        rest = [close_task(connection, row["id"], by, now) for row in connection.execute(is_open).mappings().all()]
+        return [*first, *rest] or [self._own_task(connection, mention, by, now)]
+
+    def _own_task(self, connection: Connection, mention: RowMapping, by: str, now: datetime) -> RowMapping:
         key = f"{self._site}/{mention['uri']}/task"
         row = {
             "key": key,
@@ -125,23 +119,33 @@ class Replies:
         connection.execute(sa.update(actions).where(actions.c.key == key).values(closed))
         return connection.execute(sa.select(actions).where(actions.c.key == key)).mappings().one()
 
-    def _plan(self, connection: Connection, mention: RowMapping, task: RowMapping, written: Written, by: str, now: datetime) -> list[int]:
+    def _plan(
+        self, connection: Connection, mention: RowMapping, tasks: Sequence[RowMapping], written: Written, by: str, now: datetime
+    ) -> list[int]:
+        task = tasks[0]
         if mention["deleted_at"] is not None:
             raise UserError(f"the post was deleted by its author; close the task: triage close {task['id']}")
         earlier = sa.select(sa.func.count()).where(actions.c.mention_id == mention["id"], actions.c.kind == str(ActionKind.REPLY))
         number = connection.scalar(earlier) or 0
+        before = [row["payload"] for row in _replies_to(connection, mention["id"]) if row["state"] in LIVE]
+        answers = sorted({*(row["id"] for row in tasks), *(id_ for payload in before for id_ in tasks_of(payload))})
         made: list[int] = []
         for part in written.parts:
             number += 1
-            row = self._reply(mention, task, written, part, by, now, first=made[0] if made else None, before=made[-1] if made else None)
+            row = self._reply(
+                mention, task, answers, written, part, by, now, first=made[0] if made else None, before=made[-1] if made else None
+            )
             row["key"] = f"{task['key']}/reply/{number}"
             made.append(int(connection.execute(sa.insert(actions).values(row).returning(actions.c.id)).scalar_one()))
-        if written.approve and written.via:
+        if written.approve:
             approval.ask(connection, made[0], written.approve, by, mention["revision"], now)
         draft.drop(connection, mention["id"], by)
         returns.answered(connection, mention["id"], by, now)
         said = "answered by hand" if written.by_hand else "answered"
         detail = " / ".join(written.parts)
+        if written.passed:
+            why = f"the rule asks for approval by {written.passed}, and {by} may give it; nobody else read the answer first"
+            add_audit(connection, now, by, BY_OWN_WORD, mention_id=mention["id"], action_id=made[0], detail=why)
         add_audit(connection, now, by, said, mention_id=mention["id"], action_id=task["id"], detail=detail)
         return made
 
@@ -149,6 +153,7 @@ class Replies:
         self,
         mention: RowMapping,
         task: RowMapping,
+        answers: Sequence[int],
         written: Written,
         part: str,
         by: str,
@@ -158,7 +163,7 @@ class Replies:
         before: int | None,
     ) -> dict[str, Any]:
         via = written.via
-        payload: dict[str, Any] = {"text": rows.clean(part), "by": by, "by_person": True, "task_id": task["id"]}
+        payload: dict[str, Any] = {"text": rows.clean(part), "by": by, "by_person": True, "task_id": task["id"], "task_ids": list(answers)}
         if first is not None and via:
             payload["first"] = first
         elif len(written.parts) > 1:
@@ -170,10 +175,10 @@ class Replies:
         if not via:
             payload["what"] = "answered by hand" if written.by_hand else "post by hand"
         reason = f"answered by {by}"
-        if not via and not written.by_hand:
-            reason = f"{by} answered; post it by hand at {mention['data'].get('url') or mention['uri']}"
-        elif written.approve and via:
+        if written.approve:
             reason = f"answered by {by}; waits for approval by {written.approve}"
+        elif not via and not written.by_hand:
+            reason = f"{by} answered; {approval.by_hand(mention)}"
         goes = via and before is None and not written.approve
         done = {"closed_at": now, "closed_by": by} if written.by_hand else {}
         return {
@@ -185,7 +190,7 @@ class Replies:
             "after_id": before if via else None,
             "reason": reason,
             "rule": "",
-            "error": f"{HELD}{approval.HELD_FOR} by {written.approve}" if written.approve and via and before is None else "",
+            "error": f"{HELD}{approval.HELD_FOR} by {written.approve}" if written.approve and before is None else "",
             "payload": payload,
             "due_at": now + timedelta(seconds=written.hold) if goes else None,
             "created_at": now,

@@ -14,7 +14,7 @@ from triage import __version__
 from triage.app import IMPORTED, App
 from triage.errors import ConfigError, UserError
 from triage.person import Role
-from triage.pipeline import intake, judge, people
+from triage.pipeline import intake, judge, replying
 from triage.platforms.imported import item_of
 from triage.platforms.push import PushPlatform
 from triage.web.access import OPEN, Denied, Id, Parts, Routes, Who, identify
@@ -148,8 +148,8 @@ def show_queue(app: Parts) -> list[QueueItem]:
 
 @routes.post("/tasks/{task}/answer", Role.TRIAGER)
 def answer(task: Id, asked: Answered, app: Parts, who: Who) -> Planned:
-    """Answer a task: the reply is posted in the thread, no more public than the post. Of two answers one wins, the other is refused."""
-    return Planned(actions=people.answer(app, task, asked.text, who.name))
+    """Answer a task as the page does: no more public than the post, held for `web.hold`. Of two answers one wins, the other is refused."""
+    return Planned(actions=replying.send_task(app, task, asked.text, who.name, again=asked.again))
 
 
 @routes.post("/tasks/{task}/accept", Role.TRIAGER)

@@ -124,9 +124,10 @@ class Labelled(Shape):
 
 
 class Answered(Shape):
-    """The answer. Sent again it is refused, since the task is closed by then."""
+    """The answer. Sent again it is refused, since the task is closed by then. `again` answers what was answered already."""
 
     text: Text
+    again: bool = False
 
 
 class Why(Shape):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from datetime import datetime, time, timedelta
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from fastapi import Form, Request
 from fastapi.responses import Response
 
 from triage.app import App
 from triage.details import details
-from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Label, State, Verdict
-from triage.person import Person, Role
+from triage.person import Role
 from triage.pipeline import items as verbs
 from triage.rules import accepted
 from triage.store.dossier import Dossier
@@ -29,7 +26,6 @@ routes = Routes()
 Field = Annotated[str, Form()]
 
 BACK = "z takes it back"
-MORNING = time(9)
 VISIBLE = {
     "public": "public: everybody can read it",
     "unlisted": "unlisted: everybody can read it, but no public list shows it",
@@ -106,6 +102,7 @@ def shown(app: App, item: Dossier) -> dict[str, Any]:
         "steps": STEPS,
         "asleep": item.item["snoozed_until"] is not None,
         "forever": FOREVER,
+        "snoozes": queue.SNOOZES,
         "tracker": bool(app.config.trackers),
     }
 
@@ -172,9 +169,9 @@ def close(request: Request, app: Parts, who: Who, mention_id: Id, seen: Field, w
 @routes.post("/mentions/{mention_id}/snooze", Role.TRIAGER)
 def snooze(request: Request, app: Parts, who: Who, mention_id: Id, seen: Field, until: Field, at: Field = "") -> Response:
     """Let it sleep until a time, or until its author writes again."""
-    when = wakes(until, at, who, app.clock.now())
+    when = queue.wakes(until, at, who, app.clock.now())
     app.store.items.snooze(mention_id, when, who.name, app.clock.now(), seen=Seen.read(seen))
-    told = f"until {when.astimezone(_zone(who)):%a %d %b, %H:%M}" if when else "until they write again"
+    told = f"until {when.astimezone(queue.zone_of(who)):%a %d %b, %H:%M}" if when else "until they write again"
     return _done(request, mention_id, f"it sleeps {told}; {BACK}")
 
 
@@ -241,27 +238,3 @@ def _done(request: Request, mention_id: int, said: str) -> Response:
 
 def _a(word: str) -> str:
     return word if word in ("praise", "noise") else f"a {word}"
-
-
-def _zone(who: Person) -> ZoneInfo:
-    try:
-        return ZoneInfo(who.zone)
-    except (KeyError, ValueError, OSError):  # no such zone on this machine (any more)
-        return ZoneInfo("UTC")
-
-
-def wakes(until: str, at: str, who: Person, now: datetime) -> datetime | None:
-    """When an item wakes by a form's choice, in the person's zone; None for "until they answer". `UserError` for what is no time."""
-    zone = _zone(who)
-    today = now.astimezone(zone)
-    if until == "reply":
-        return None
-    if until == "3h":
-        return now + timedelta(hours=3)
-    if until in ("tomorrow", "monday"):
-        days = 1 if until == "tomorrow" else 7 - today.weekday()
-        return datetime.combine(today.date() + timedelta(days=days), MORNING, zone)
-    try:
-        return datetime.fromisoformat(at).replace(tzinfo=zone)
-    except ValueError:
-        raise UserError("choose a day and a time until which it sleeps") from None

@@ -23,7 +23,7 @@ from triage.app import App
 from triage.errors import StoreError
 from triage.person import Person, Role
 from triage.store.presence import Changed, Mark
-from triage.web.access import FormId, Id, Parts, Routes, Who, identify
+from triage.web.access import Denied, FormId, Id, Parts, Routes, Who, identify
 from triage.web.render import done, is_part, render
 
 routes = Routes()
@@ -239,7 +239,9 @@ def claim(
     over: Annotated[bool, Form()] = False,
     holder: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
-    """This person answers it now. `over` takes it from whoever does; with `holder` only from that one."""
+    """This person answers it now. `over` takes it from whoever does, which takes a triager; with `holder` only from that one."""
+    if over and not who.role.may(Role.TRIAGER):
+        raise Denied(403, f"taking it from somebody needs the role {Role.TRIAGER}; yours is {who.role}. What is free you may claim")
     app.store.claims.claim(mention_id, who.name, app.clock.now(), over=over, holder=holder)
     return _after(request, app, who, mention_id, "you are answering this; others see it")
 
@@ -263,4 +265,4 @@ def _part(request: Request, app: App, who: Person, mention_id: int) -> HTMLRespo
     now = app.clock.now()
     others = app.store.presence.others(mention_id, now, but=who.name)
     stand = app.store.claims.stand(mention_id, now)
-    return render(request, "_presence.html", mention=mention_id, others=others, stand=stand, may=who.role.may(Role.TRAINEE))
+    return render(request, "_presence.html", mention=mention_id, others=others, stand=stand, may=who.role.may(Role.TRIAGER))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo
@@ -25,10 +25,10 @@ from triage.web.render import LABELS, done, is_part, render
 
 routes = Routes()
 
+MORNING = time(9)
 TABS = {"open": "Open", "mine": "Mine", "snoozed": "Snoozed", "waiting": "Waiting", "answered": "Answered", "all": "All"}
 SNOOZES = {
-    "1h": "for an hour",
-    "4h": "for 4 hours",
+    "3h": "for 3 hours",
     "tomorrow": "until tomorrow, 9:00",
     "monday": "until Monday, 9:00",
     "reply": "until they answer",
@@ -217,19 +217,35 @@ def _verb(app: App, who: Person, do: str, label: str, to: str, until: str) -> tu
             raise UserError("choose a person first")
         return lambda id_: items.assign(id_, None if to == "nobody" else to, who.name, now), f"assigned to {to}"
     if do == "snooze":
-        wake = snoozed_until(until, now, who.zone)
+        if until not in SNOOZES:
+            raise UserError("choose until when first")
+        wake = wakes(until, "", who, now)
         return lambda id_: items.snooze(id_, wake, who.name, now), f"snoozed {SNOOZES[until]}"
     raise UserError(f"{do!r} is nothing that can be done here; label, close, assign or snooze")
 
 
-def snoozed_until(choice: str, now: datetime, zone: str) -> datetime | None:
-    """When a choice wakes an item, by the person's own clock; None for until they answer. `UserError` for no choice."""
-    if choice not in SNOOZES:
-        raise UserError("choose until when first")
-    if choice == "reply":
+def zone_of(who: Person) -> ZoneInfo:
+    """A person's zone; UTC where this machine knows none of that name."""
+    try:
+        return ZoneInfo(who.zone)
+    except (KeyError, ValueError, OSError):  # no such zone on this machine (any more)
+        return ZoneInfo("UTC")
+
+
+def wakes(until: str, at: str, who: Person, now: datetime) -> datetime | None:
+    """When an item wakes, in the person's zone, by one of `SNOOZES` or `at`; None until they answer. `UserError` for what is no time."""
+    zone = zone_of(who)
+    today = now.astimezone(zone)
+    if until == "reply":
         return None
-    if choice.endswith("h"):
-        return now + timedelta(hours=int(choice[:-1]))
-    local = now.astimezone(ZoneInfo(zone))
-    days = 1 if choice == "tomorrow" else 7 - local.weekday()
-    return (local + timedelta(days=days)).replace(hour=9, minute=0, second=0, microsecond=0)
+    if until == "3h":
+        return now + timedelta(hours=3)
+    if until in ("tomorrow", "monday"):
+        days = 1 if until == "tomorrow" else 7 - today.weekday()
+        return datetime.combine(today.date() + timedelta(days=days), MORNING, zone)
+    if until != "at":
+        raise UserError("choose until when first")
+    try:
+        return datetime.fromisoformat(at).replace(tzinfo=zone)
+    except ValueError:
+        raise UserError("choose a day and a time until which it sleeps") from None

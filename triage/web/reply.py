@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse, Response
 
 from triage.app import App
 from triage.errors import RemoteError, UserError
-from triage.mention import Label, State
+from triage.mention import HUMAN, Label, State
 from triage.person import Person, Role
 from triage.pipeline import people, replying
-from triage.replies import Canned, Given, May, why_not_approve
+from triage.replies import Canned, Given, May, may_approve, why_not_approve
 from triage.web.access import FormId, Id, Parts, Routes, Who
 from triage.web.render import done, is_part, render
 
@@ -53,6 +53,7 @@ def panel(app: App, mention_id: int, person: Person, **more: Any) -> dict[str, A
         "once": uuid.uuid4().hex,
         "writes": person.role.may(Role.TRAINEE),
         "sends": person.role.may(Role.TRIAGER),
+        "by_hand": desk.answerable.may is May.BY_HAND and (not desk.approve or may_approve(desk.approve, person, app.config.groups)),
         "send": f"Send for approval by {desk.approve}" if desk.approve else f"Send, held for {hold:g} s" if hold else "Send",
         "canned": [one for one in desk.canned if one.kind == "answer" or desk.label == Label.PRAISE],
         "thanks": _thanks(desk),
@@ -79,7 +80,8 @@ def _shown(app: App, given: Given, person: Person) -> dict[str, Any]:
         "undo": ("Undo" if given.by == person.name else f"Take back {given.by}'s answer") if given.can_be_taken_back else "",
         "approves": bool(given.waits_for) and not why_not,
         "why_not": why_not,
-        "by_hand": given.via_human and given.state is State.PLANNED,
+        "by_hand": given.via_human and given.state is State.PLANNED and not given.waits_for,
+        "approve": "Approve" if given.via_human else "Approve and send",
     }
 
 
@@ -88,10 +90,10 @@ def _words(given: Given, left: float) -> str:
         return LOUD[given.state]
     if given.state is State.DONE:
         return "Answered by hand" if given.via_human else "Sent"
-    if given.state is State.PLANNED and given.via_human:
-        return "To be posted by hand"
     if given.waits_for:
         return f"Waits for approval by {given.waits_for}"
+    if given.state is State.PLANNED and given.via_human:
+        return "To be posted by hand"
     if given.state is State.PLANNED and given.attempted:
         return f"Not sent yet, tried again in {left:.0f} s"
     return {State.PLANNED: "Waits to be sent", State.SENDING: "Being sent", State.OBSERVED: "Only observed: it was not sent"}.get(
@@ -209,7 +211,7 @@ def _sent(app: App, who: Person, mention_id: int, text: str, *, once: str, known
 
 def _told(state: str, via: str, reason: str, attempt: int, hold: float) -> str:
     """What became of an answer, in a line: also when its form came a second time."""
-    if via == "human":
+    if via == HUMAN:
         return "noted: answered by hand" if state == State.DONE else reason
     if state == State.PLANNED and "waits for approval" in reason:
         return reason
@@ -236,7 +238,8 @@ def posted(request: Request, app: Parts, who: Who, mention_id: Id, action: FormI
 def approve(request: Request, app: Parts, who: Who, mention_id: Id, action: FormId) -> Response:
     """Let somebody else's answer go. Who may is the rule's to say: a role, or a group of whatever role."""
     people.approve(app, action, who)
-    return done(request, "approved: it is sent now", f"/mentions/{mention_id}")
+    by_hand = app.store.outbox.row(action)["via"] == HUMAN
+    return done(request, "approved: post it by hand now" if by_hand else "approved: it is sent now", f"/mentions/{mention_id}")
 
 
 @routes.post("/mentions/{mention_id}/reply/refuse", Role.TRIAGER)
