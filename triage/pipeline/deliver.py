@@ -21,7 +21,7 @@ from triage.store.outbox import Pending, looks_first
 
 log = structlog.get_logger()
 
-FRESH = timedelta(seconds=30)  # a post that was read this recently is not read again before we act on it
+FRESH = timedelta(seconds=30)  # a post that was read this recently is not read again before a ticket or comment about it
 JUDGE_FIRST = timedelta(seconds=3)
 READ_AHEAD = 8  # actions; of what another worker has begun meanwhile each costs a claim in vain
 LOOK_SECONDS = 120.0  # longer than any look takes; then somebody else may look
@@ -161,8 +161,8 @@ def _still_stands(parts: Parts, pending: Pending) -> bool:
         return True
     if pending.kind is ActionKind.COMMENT and pending.what != "report":
         return True  # it tells what became of a post, gone or not
-    if pending.read_at is not None and now - pending.read_at < FRESH:
-        return True
+    if pending.kind is not ActionKind.REPLY and pending.read_at is not None and now - pending.read_at < FRESH:
+        return True  # people read an answer: what it answers is always asked for again
     assert pending.source is not None
     purpose = Purpose.SEND if pending.kind is ActionKind.REPLY else Purpose.POLL  # a poll matters more than a ticket's second look
     found = look_again(parts, pending.source, pending.remote_id, purpose)  # nothing: a ticket must not wait for another server
