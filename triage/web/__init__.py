@@ -27,6 +27,7 @@ ROOMS = (
     "item",
     "live",
     "reply",
+    "boost",
     "queue",
 )
 

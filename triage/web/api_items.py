@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import Query
 
 from triage.person import Role
+from triage.pipeline import boosting, people, replying
 from triage.pipeline import items as verbs
-from triage.pipeline import people, replying
 from triage.store.queue import Page
 from triage.web import insights, queue, sources
 from triage.web.access import Id, Parts, Routes, Who
@@ -29,6 +29,7 @@ from triage.web.api_shapes import (
     Reply,
     Said,
     SourceShape,
+    Sure,
     TableShape,
     Why,
 )
@@ -57,10 +58,12 @@ def show_list(
     after: Words = "",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Lines:
-    """The list, by the filters and the search of the page. `state` is open, mine, snoozed, waiting, answered or all."""
+    """The list, by the filters and the search of the page. `state` is open, mine, approval, snoozed, waiting, answered or all."""
     asked = {"state": state, "label": label, "source": source, "language": language, "assigned": assigned, "q": q}
     flags = {name: "1" for name, on in (("private", private), ("angry", angry), ("unsure", unsure)) if on}
-    return _lines(app.store.queue.page(queue.filters_of(asked | flags), who.name, app.clock.now(), after[:100], limit))
+    approvals = queue.asked(queue.waiting(app, who))
+    filters = queue.filters_of(asked | flags)
+    return _lines(app.store.queue.page(filters, who.name, app.clock.now(), after[:100], limit, approvals=approvals))
 
 
 def _lines(page: Page) -> Lines:
@@ -185,6 +188,12 @@ def unsend(mention: Id, app: Parts, who: Who) -> Said:
     """Take back this person's newest answer that is still held: its text is a draft again."""
     people.unsend(app, mention, who.name)
     return Said(said="taken back: the text is a draft again")
+
+
+@routes.post("/mentions/{mention}/boost", Role.TRIAGER)
+def boost(mention: Id, asked: Sure, app: Parts, who: Who) -> Planned:
+    """Boost praise, held for `web.hold`, in which `undo` takes it back; `sure` where its author is no ally."""
+    return Planned(actions=[boosting.ask(app, mention, who.name, sure=asked.sure)])
 
 
 @routes.post("/actions/{action}/approve", Role.TRIAGER)
