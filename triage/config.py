@@ -377,11 +377,11 @@ class Config(Section):
     )
     product: str = Field(default="", description="What you call what you make, for prepared answers.")
     answers: tuple[Answer, ...] = Field(default=(), description="Answers that were written beforehand.")
-    links: Flag = Field(
+    check_links: Flag = Field(
         default=True, description="Whether the links of prepared answers are looked at once a day, so that none is sent that is gone."
     )
-    boosts: Boosts = Field(default=Boosts(), description="Praise that is boosted.")
     style: tuple[Style, ...] = Field(default=(), description="What the team's guide to writing advises against.")
+    boosts: Boosts = Field(default=Boosts(), description="Praise that is boosted.")
     audit: Audit = Field(default=Audit(), description="The blind audit.")
     autonomy: Autonomy = Field(default=Autonomy(), description="When a rule with `mode: earn` acts alone.")
     retention: dict[Label, Duration] = Field(

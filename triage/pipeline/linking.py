@@ -23,7 +23,7 @@ HOPS = 5
 
 def look_at_links(parts: Parts) -> int:
     """Look at the links that are due. Returns how many."""
-    links = [link for answer in parts.config.answers for link in links_of(answer.text)] if parts.config.links else []
+    links = [link for answer in parts.config.answers for link in links_of(answer.text)] if parts.config.check_links else []
     if not links:
         return 0
     now = parts.clock.now()
