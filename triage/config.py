@@ -30,6 +30,7 @@ from triage.config_rules import (
     Answer,
     Confidence,
     Count,
+    Flag,
     Followers,
     Rule,
     Section,
@@ -54,6 +55,7 @@ __all__ = [
     "Answer",
     "Audit",
     "Autonomy",
+    "Boosts",
     "Confidence",
     "Config",
     "Connector",
@@ -229,6 +231,17 @@ class Web(Section):
     )
 
 
+class Boosts(Section):
+    """Whose praise is shown to those who follow our account, and how often."""
+
+    allies: Words = Field(
+        default=(),
+        description="Whole handles (`name@host`, `*` stands for anything) of those who agreed to be boosted: theirs go with one key. "
+        "Of all others it is asked first.",
+    )
+    daily: Count = Field(default=5, description="The most boosts by one source within 24 hours; 0 boosts nothing.")
+
+
 class TargetTimes(Section):
     """How soon mentions of a label and source should be answered and done. Times count working time alone."""
 
@@ -364,7 +377,11 @@ class Config(Section):
     )
     product: str = Field(default="", description="What you call what you make, for prepared answers.")
     answers: tuple[Answer, ...] = Field(default=(), description="Answers that were written beforehand.")
+    check_links: Flag = Field(
+        default=True, description="Whether the links of prepared answers are looked at once a day, so that none is sent that is gone."
+    )
     style: tuple[Style, ...] = Field(default=(), description="What the team's guide to writing advises against.")
+    boosts: Boosts = Field(default=Boosts(), description="Praise that is boosted.")
     audit: Audit = Field(default=Audit(), description="The blind audit.")
     autonomy: Autonomy = Field(default=Autonomy(), description="When a rule with `mode: earn` acts alone.")
     retention: dict[Label, Duration] = Field(

@@ -167,6 +167,17 @@ class LetsIn(Protocol):
 
 
 @runtime_checkable
+class Boosts(Protocol):
+    """A platform on which our account can show somebody's post to those who follow it."""
+
+    def boost(self, work: Work) -> Receipt:
+        """Boost `work.mention`, no more public than it; a private post and one of our own are `Refused`. The receipt names the post."""
+
+    def boosted(self, work: Work) -> Sequence[Receipt]:
+        """That receipt where our account has boosted the post, whoever did it; nothing where it has not."""
+
+
+@runtime_checkable
 class Priced(Protocol):
     """A platform that knows what it asks while nothing happens."""
 

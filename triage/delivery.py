@@ -53,7 +53,7 @@ class Move:
 
 def looks(kind: ActionKind) -> tuple[float, ...]:
     """When to look after a doubt, in settle times: platforms show a post sooner than a tracker's index shows a ticket."""
-    return PLATFORM_LOOKS if kind is ActionKind.REPLY else TRACKER_LOOKS
+    return PLATFORM_LOOKS if kind.is_post else TRACKER_LOOKS
 
 
 def backoff(attempt: int, pace: Pace) -> float:
@@ -64,7 +64,7 @@ def backoff(attempt: int, pace: Pace) -> float:
 def after_error(kind: ActionKind, attempt: int, error: RemoteError, now: datetime, pace: Pace) -> Move:
     """The call failed: what now?"""
     why = str(error)
-    if isinstance(error, Unauthorized) and error.status == 403 and kind is ActionKind.REPLY:
+    if isinstance(error, Unauthorized) and error.status == 403 and kind.is_post:
         # This author or this post does not want it. The token may be fine, and the source goes on being polled.
         return Move(State.REJECTED, why)
     if isinstance(error, Refused):

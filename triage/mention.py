@@ -56,8 +56,14 @@ class ActionKind(StrEnum):
     COMMENT = "comment"  # add a later report, an edit or a relabel to the problem's ticket
     TASK = "task"  # ask a person; the human queue is the open ones
     REPLY = "reply"  # post an answer in the thread
+    BOOST = "boost"  # show the post to those who follow us
     ALERT = "alert"  # tell the people on call
     ARCHIVE = "archive"  # put away where people can review it
+
+    @property
+    def is_post(self) -> bool:
+        """Whether a platform carries it out, which counts to its limit on posts."""
+        return self in (ActionKind.REPLY, ActionKind.BOOST)
 
 
 class State(StrEnum):

@@ -15,6 +15,7 @@ from typing import Any
 
 from triage.config_rules import Answer, Style, same_language
 from triage.contracts import Shown
+from triage.links import Look, doubtful, gone
 from triage.mention import Author, Mention, State, Visibility
 from triage.person import Person, Role
 from triage.signals import ANGER, DATA_LOSS, OUTAGE
@@ -253,6 +254,11 @@ def why_not_approve(
     return f"{who} has to approve it; any approver may from {_clock(asked_at + timedelta(seconds=deputy))}"
 
 
+def concerns(role: str, asked_by: str, person: Person, groups: Mapping[str, Sequence[str]]) -> bool:
+    """Whether an answer that waits for `role` is a person's matter: theirs, or theirs to let go, if only as a deputy."""
+    return person.name == asked_by or person.name in groups.get(role, ()) or person.role.may(Role.APPROVER)
+
+
 # How it would look
 
 
@@ -313,12 +319,13 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class Canned:
-    """A prepared answer, filled in; `why_not` is empty where it may be used."""
+    """A prepared answer, filled in; `why_not` is empty where it may be used, `warning` is said all the same."""
 
     name: str
     text: str
     kind: str
     why_not: str = ""
+    warning: str = ""
 
 
 def canned(
@@ -330,10 +337,12 @@ def canned(
     ticket: str = "",
     product: str = "",
     solved: Mapping[str, str] | None = None,
+    looks: Mapping[str, Look] | None = None,
 ) -> list[Canned]:
     """Each prepared answer with its text, usable or with the reason why not.
 
-    `greeting` is what the author is called, `ticket` the key of the problem's ticket, `solved` the solution by the key of a ticket.
+    `greeting` is what the author is called, `ticket` the key of the problem's ticket, `solved` the solution by the key of a ticket,
+    `looks` what was seen of the answers' links.
     """
     values = {
         "author": greeting,
@@ -345,10 +354,10 @@ def canned(
     made = []
     for answer in answers:
         text, why = _filled(answer.text, values)
-        why = why or _stale(answer, mention, signals, solved or {})
+        why = why or _stale(answer, mention, signals, solved or {}) or gone(answer.text, looks or {})
         if not why and not ticket and _uses(answer.text, "ticket"):
             why = "it names the ticket, and there is none"
-        made.append(Canned(answer.name, text, answer.kind, why))
+        made.append(Canned(answer.name, text, answer.kind, why, doubtful(answer.text, looks or {})))
     return made
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from triage.contracts import Change, Page, Platform
+from triage.contracts import Boosts, Change, Page, Platform
 from triage.errors import Gone, Refused
 from triage.mention import ActionKind, Mention, Receipt, Visibility, Work
 from triage.text import counted_length
@@ -38,6 +38,7 @@ class Far(Protocol):
     """The far side of a platform, scripted by the test."""
 
     author: str
+    us: str
     limit: int
 
     def platform(self) -> Platform:
@@ -57,6 +58,9 @@ class Far(Protocol):
 
     def replies(self) -> Sequence[Posted]:
         """What we posted in answer, oldest first."""
+
+    def boosts(self) -> Sequence[str]:
+        """The posts that our account boosted, by their ids, one for each boost."""
 
 
 def mentions(pages: Iterable[Page]) -> list[Mention]:
@@ -361,6 +365,56 @@ class PlatformContract:
         with pytest.raises(Refused):
             far.platform().reply(work(mention, "hello"))
         assert len(far.replies()) == 0
+
+    def booster(self, far: Far) -> Boosts:
+        """The platform, where it can boost."""
+        platform = far.platform()
+        if not isinstance(platform, Boosts):
+            pytest.skip("this platform knows no boosts")
+        return platform
+
+    @pytest.mark.parametrize("visibility", [Visibility.PUBLIC, Visibility.UNLISTED])
+    def test_a_boost_is_made_and_found(self, far: Far, visibility: Visibility) -> None:
+        """The receipt names the post, and looking finds it; another post is not boosted by it."""
+        platform, mention, other = self.booster(far), self.one(far, visibility=str(visibility)), self.one(far, "another one")
+        mine = work(mention, "", kind=ActionKind.BOOST)
+        assert list(platform.boosted(mine)) == []
+        receipt = platform.boost(mine)
+        assert (receipt.remote_id, receipt.url) == (mention.remote_id, mention.url)
+        assert list(platform.boosted(mine)) == [receipt]
+        assert list(platform.boosted(work(other, "", kind=ActionKind.BOOST))) == []
+        assert list(far.boosts()) == [mention.remote_id]
+
+    def test_a_second_boost_makes_nothing_where_the_server_says_so(self, far: Far) -> None:
+        """Elsewhere it is looked for first, so that nobody asks twice."""
+        platform, mention = self.booster(far), self.one(far)
+        mine = work(mention, "", kind=ActionKind.BOOST)
+        receipt = platform.boost(mine)
+        if far.platform().repeatable():
+            assert self.booster(far).boost(replace(mine, attempt=2)) == receipt
+        assert list(far.boosts()) == [mention.remote_id]
+
+    @pytest.mark.parametrize("visibility", [Visibility.PRIVATE, Visibility.DIRECT])
+    def test_a_private_post_is_never_boosted(self, far: Far, visibility: Visibility) -> None:
+        """Nobody is asked."""
+        platform, mention = self.booster(far), self.one(far, visibility=str(visibility))
+        with pytest.raises(Refused):
+            platform.boost(work(mention, "", kind=ActionKind.BOOST))
+        assert list(far.boosts()) == []
+
+    def test_neither_our_own_post_nor_one_that_is_gone_is_boosted(self, far: Far) -> None:
+        """Gone is no answer to "is it boosted?" either."""
+        platform, mention = self.booster(far), self.one(far)
+        answer = far.platform().reply(work(mention, "Thank you!"))
+        us = replace(mention, remote_id=answer.remote_id, author=replace(mention.author, handle=far.us))
+        with pytest.raises(Refused, match="own post"):
+            platform.boost(work(us, "", kind=ActionKind.BOOST))
+        far.delete(mention.remote_id)
+        mine = work(mention, "", kind=ActionKind.BOOST)
+        assert list(platform.boosted(mine)) == []
+        with pytest.raises(Refused):
+            platform.boost(mine)
+        assert list(far.boosts()) == []
 
     def test_history_shows_what_is_there(self, far: Far) -> None:
         """All since a moment, from before the first poll too; its cursors are empty."""

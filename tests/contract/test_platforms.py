@@ -14,6 +14,7 @@ from triage.errors import NotAccepted, OutcomeUnknown, Refused
 from triage.mention import Visibility
 from triage.platforms import imported, mastodon, memory
 from triage.sandbox.mastodon import MastodonServer
+from triage.sandbox.mastodon_state import DOMAIN
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -22,6 +23,7 @@ class InMemory:
     """A platform that is its own far side."""
 
     author = "mira@tilde.example"
+    us = "us@memory.example"
     limit = 500
 
     def __init__(self) -> None:
@@ -46,6 +48,9 @@ class InMemory:
     def replies(self) -> Sequence[Posted]:
         sent = [one.mention for one in self.here.replies]
         return [Posted(post.text, post.parent_id or "", str(post.visibility), post.warning) for post in sent]
+
+    def boosts(self) -> Sequence[str]:
+        return self.here.boosts
 
 
 class TestMemory(PlatformContract):
@@ -75,6 +80,7 @@ class AgainstSandbox:
     """A Mastodon client and the stand-in server."""
 
     author = "mira@tilde.example"
+    us = f"quayside@{DOMAIN}"
 
     def __init__(self, server: MastodonServer) -> None:
         self.server = server
@@ -100,6 +106,9 @@ class AgainstSandbox:
 
     def replies(self) -> Sequence[Posted]:
         return [Posted(one["text"], one["in_reply_to"], one["visibility"], one["spoiler"]) for one in self.server.replies]
+
+    def boosts(self) -> Sequence[str]:
+        return [one["id"] for one in self.server.boosts if one["by"] == self.server.product]
 
 
 class TestMastodon(PlatformContract):

@@ -248,6 +248,10 @@ def at_an_item(made: Service, mention: int, other: int) -> None:
     items.snooze(mention, now + timedelta(seconds=5), "robin", now)
     made.clock.move(seconds=6)
     assert items.wake_due(made.clock.now()) == [mention]
+    made.store.boosts.ask(mention, "robin", made.clock.now(), hold_for=15, daily=5)
+    assert made.store.boosts.standing(mention, made.clock.now()).boost is not None
+    made.store.boosts.take_back(mention, "robin", made.clock.now())
+    made.store.links.known()
     items.newest_problems(mention)
     items.named("quay-1")
     with suppress(UserError):
@@ -264,7 +268,7 @@ def look_through_lists(made: Service, mention: int) -> None:
     """Every tab, every filter and every kind of search, as the page asks for them."""
     queue, now = made.store.queue, made.clock.now()
     for state in STATES:
-        queue.page(Filters(state), "robin", now)
+        queue.page(Filters(state), "robin", now, approvals={(now, mention)})
         queue.page(Filters(state, label="praise", source="acme", language="en", private=True, angry=True, unsure=True), "robin", now)
         queue.page(Filters(state, assigned="robin", q="quay-7 sync -love label:bug"), "robin", now)
         queue.page(Filters(state, q="ticket:QUAY-70"), "robin", now)

@@ -108,8 +108,8 @@ RULE = "rules:\n  - name: one\n    then: {then}\n    reason: why\n    when: {whe
             "zzz: 1\n",
             [
                 "config.yaml:1: zzz: unknown key; possible here: site, mode, state, store, broker, model, thresholds, components, sources, "
-                "trackers, notifiers, rules, groups, product, answers, style, audit, autonomy, retention, delivery, targets, hours, web, "
-                "log"
+                "trackers, notifiers, rules, groups, product, answers, check_links, style, boosts, audit, autonomy, retention, delivery, "
+                "targets, hours, web, log"
             ],
         ),
         (f"{{mode:{CANARY}}}\n", ["config.yaml:1: mode: unknown key; write a space after the colon"]),

@@ -348,10 +348,13 @@ def feed() -> Iterator[FeedFar]:
 
 # A platform that only reads can't be asked to answer; a feed knows neither who answers what nor what became of a post that it dropped.
 NOT_FOR_A_FEED = {
+    "test_a_boost_is_made_and_found",
     "test_a_long_answer_becomes_a_chain_of_posts",
+    "test_a_private_post_is_never_boosted",
     "test_a_reply_goes_into_the_thread_and_names_only_the_author",
     "test_a_reply_is_never_wider_than_its_parent",
     "test_a_reply_to_a_post_that_is_gone_is_refused",
+    "test_a_second_boost_makes_nothing_where_the_server_says_so",
     "test_a_second_attempt_posts_nothing_where_the_server_says_so",
     "test_a_second_attempt_posts_what_is_not_there",
     "test_a_thread_is_named_by_its_first_post",
@@ -359,6 +362,7 @@ NOT_FOR_A_FEED = {
     "test_all_our_answers_to_a_post_are_shown",
     "test_answers_to_an_announcement_are_threads_of_their_own",
     "test_looking_finds_what_was_posted_and_nothing_else",
+    "test_neither_our_own_post_nor_one_that_is_gone_is_boosted",
     "test_one_post_is_read_again",
     "test_our_own_posts_are_not_ingested",
     "test_posts_are_read_again",

@@ -202,14 +202,14 @@ def test_roles_see_what_they_may_do(lite: Service) -> None:
 
 
 def test_every_key_of_the_help_is_one_of_the_page_or_of_the_script(lite: Service) -> None:
-    """And no element has a key that the help does not tell; search and reply are other rooms' elements."""
+    """And no element has a key that the help does not tell; search, reply and praise are other rooms' elements."""
     ana = Somebody(lite, "ana")
     mention = arrive(lite, "mira@x.example", "maybe broken")
     told = {key for _, keys in KEYS for key, _ in keys}
     there = set(re.findall(r'data-key="(.)"', ana.page(f"/mentions/{mention}")))
     script = (Path(access.__file__).parent / "static" / "app.js").read_text()
     assert there <= told
-    assert told - there <= {"j", "k", "x", "?", "Esc", "/", "r"}
+    assert told - there <= {"j", "k", "x", "?", "Esc", "/", "r", "p", "b"}
     assert all(f"{key}: () =>" in script for key in ("j", "k", "x", '"?"'))
 
 

@@ -10,8 +10,9 @@ import structlog
 
 from triage import remote
 from triage.budget import Purpose
+from triage.contracts import Boosts
 from triage.delivery import Move, Pace, after_blind_glance, after_error, after_glance, after_look
-from triage.errors import OutcomeUnknown, RemoteError
+from triage.errors import OutcomeUnknown, Refused, RemoteError
 from triage.failpoint import hit
 from triage.mention import ActionKind, Receipt, State, Work
 from triage.pipeline.intake import look_again, look_at
@@ -111,7 +112,20 @@ def _looked_for(parts: Parts, pending: Pending) -> Work | None:
 
 
 def _find(parts: Parts, work: Work) -> Sequence[Receipt]:
-    return parts.platform(work.via).find(work) if work.kind is ActionKind.REPLY else parts.tracker(work.via).find(work)
+    match work.kind:
+        case ActionKind.REPLY:
+            return parts.platform(work.via).find(work)
+        case ActionKind.BOOST:
+            return _booster(parts, work).boosted(work)
+        case _:
+            return parts.tracker(work.via).find(work)
+
+
+def _booster(parts: Parts, work: Work) -> Boosts:
+    platform = parts.platform(work.via)
+    if not isinstance(platform, Boosts):
+        raise Refused(f"{work.via} can't boost posts")
+    return platform
 
 
 @spends
@@ -148,6 +162,8 @@ def carry_out(parts: Parts, work: Work) -> Receipt:
             return parts.tracker(work.via).update(work)
         case ActionKind.REPLY:
             return parts.platform(work.via).reply(work)
+        case ActionKind.BOOST:
+            return _booster(parts, work).boost(work)
         case ActionKind.ALERT:
             return parts.notifier(work.via).send(work)
         case _:
@@ -164,7 +180,7 @@ def _still_stands(parts: Parts, pending: Pending) -> bool:
     if pending.kind is not ActionKind.REPLY and pending.read_at is not None and now - pending.read_at < FRESH:
         return True  # people read an answer: what it answers is always asked for again
     assert pending.source is not None
-    purpose = Purpose.SEND if pending.kind is ActionKind.REPLY else Purpose.POLL  # a poll matters more than a ticket's second look
+    purpose = Purpose.SEND if pending.kind.is_post else Purpose.POLL  # a poll matters more than a ticket's second look
     found = look_again(parts, pending.source, pending.remote_id, purpose)  # nothing: a ticket must not wait for another server
     changed = look_at(parts, pending.source, found)
     if changed:
@@ -188,15 +204,14 @@ def reconcile(parts: Parts, ids: Sequence[int]) -> list[int]:
             parts.store.outbox.strand(action_id, work.via, now)
             continue
         hit("before_look")
-        is_reply = work.kind is ActionKind.REPLY
         try:
             found = _find(parts, work)
-            repeatable = parts.platform(work.via).repeatable() if is_reply else True
+            repeatable = parts.platform(work.via).repeatable() if work.kind.is_post else True
         except Exception as error:
             if not isinstance(error, RemoteError):
                 log.exception("a connector failed", action=action_id, via=work.via)
                 error = OutcomeUnknown(f"{work.via}: {type(error).__name__}: {remote.redact(str(error))}")
-            failed(parts, "source" if is_reply else "tracker", work.via, error)
+            failed(parts, "source" if work.kind.is_post else "tracker", work.via, error)
             again = now + timedelta(seconds=parts.config.delivery.settle)
             parts.store.outbox.postpone(action_id, State.DOUBT, again, look=(work.attempt, row["looks"]))
             continue

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Label, State
-from triage.pipeline import judge, people
+from triage.pipeline import boosting, judge, people
 from triage.pipeline.parts import Parts
 from triage.rules import accepted
 from triage.store.dossier import Dossier
@@ -127,6 +127,12 @@ def _answer_back(parts: Parts, mention_id: int, deed: Deed, by: str) -> str:
     return "the answer is a draft again; nothing was sent"
 
 
+def _boost_back(parts: Parts, mention_id: int, deed: Deed, by: str) -> str:
+    boosting.take_back(parts, mention_id, by)
+    parts.store.items.took_back(mention_id, deed, by, parts.clock.now())
+    return "it is not boosted"
+
+
 def _planned_since(parts: Parts, before: Dossier) -> list[int]:
     """What is to be sent that was not before: also what had been cancelled, and is planned again."""
     was = {row["id"]: row["state"] for row in before.actions}
@@ -146,6 +152,7 @@ def _actions(ids: list[int]) -> str:
 
 TAKEN_BACK: dict[str, Callable[[Parts, int, Deed, str], str]] = {
     "answered": _answer_back,
+    boosting.BOOSTED: _boost_back,
     "relabelled": _label_back,
     CONFIRMED: _confirmation_back,
     FILED: _filing_back,

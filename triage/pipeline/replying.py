@@ -63,6 +63,7 @@ def desk(parts: Parts, mention_id: int) -> Desk:
         ticket=more["ticket"],
         product=config.product,
         solved=solved,
+        looks=parts.store.links.known() if config.check_links and config.answers else {},
     )
     found = None
     if more["label"] is not None:

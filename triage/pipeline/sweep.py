@@ -19,6 +19,7 @@ from triage.failpoint import hit
 from triage.pipeline import intake
 from triage.pipeline.deliver import deliver, reconcile
 from triage.pipeline.judge import process
+from triage.pipeline.linking import look_at_links
 from triage.pipeline.parts import Parts
 from triage.pipeline.trust import review
 from triage.pipeline.upkeep import audit, count, expire, let_go, many_answers, read_tickets, tidy, wake
@@ -72,7 +73,7 @@ def upkeep(parts: Parts) -> int:
     if parts.store.place.check(now).newer:
         return 0
     done = wake(parts) + many_answers(parts) + read_tickets(parts) + audit(parts) + count(parts)
-    done += tidy(parts) + expire(parts) + review(parts) + let_go(parts)
+    done += tidy(parts) + expire(parts) + review(parts) + let_go(parts) + look_at_links(parts)
     return done + parts.store.accounts.end_alerts(now) + parts.store.place.end_restore(now)
 
 

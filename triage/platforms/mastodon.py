@@ -257,17 +257,47 @@ class MastodonPlatform:
         mention = _mention_of(work)
         if mention.author.no_bots and not work.payload.get("by_person"):
             raise Refused(f"{mention.author.handle} asks for no bots; a person has to answer")
+        return self._posted(
+            lambda client: client.status_post(
+                self._whole_text(work),
+                in_reply_to_id=_parent_of(work),
+                visibility=str(mention.visibility.of_answer),
+                spoiler_text=mention.warning or None,
+                language=work.payload.get("language") or mention.language,
+                idempotency_key=idempotency_key(work),
+            )
+        )
+
+    def boost(self, work: Work) -> Receipt:
+        """Boost it. Mastodon answers a second time with the boost that is there; GoToSocial would make another one.
+
+        Without a visibility the account's default would decide, which may be wider than the post. The receipt names the post, since a
+        look (`boosted`) shows no id of the boost.
+        """
+        mention = _mention_of(work)
+        account = self._server.account()
+        if mention.visibility.is_private:
+            raise Refused(f"{self.name}: a private post is never boosted")
+        if account is not None and self._us().handle.casefold() == mention.author.handle.casefold():
+            raise Refused(f"{self.name}: that is our own post")
+        self._posted(lambda client: client.status_reblog(mention.remote_id, visibility=str(mention.visibility)))
+        return _boost_of(mention)
+
+    def boosted(self, work: Work) -> Sequence[Receipt]:
+        """The post says itself whether our account has boosted it."""
+        mention = _mention_of(work)
+        try:
+            post = self._status(mention.remote_id)
+        except Gone:
+            return []
+        return [_boost_of(mention)] if isinstance(post, dict) and post.get("reblogged") is True else []
+
+    def _posted(self, call: Callable[[Any], object]) -> Receipt:
+        """The receipt of what `call` makes the client post."""
         with remote.raw() as answers:
             try:
                 with remote.talking(self.name), remote.counted_as(POSTS):  # the answer tells of that limit, not of the one on requests
-                    self._server.client.status_post(
-                        self._whole_text(work),
-                        in_reply_to_id=_parent_of(work),
-                        visibility=str(mention.visibility.of_answer),
-                        spoiler_text=mention.warning or None,
-                        language=work.payload.get("language") or mention.language,
-                        idempotency_key=idempotency_key(work),
-                    )
+                    call(self._server.client)
             except OutcomeUnknown:
                 if not answers:  # otherwise the post was accepted, and the client stumbled over the answer
                     raise
@@ -452,6 +482,10 @@ def _receipt_of(post: Any) -> Receipt | None:
         return None
     url = post.get("url") or post.get("uri") or ""
     return Receipt(str(given), key=str(given), url=url if isinstance(url, str) and is_web_address(url) else "")
+
+
+def _boost_of(mention: Mention) -> Receipt:
+    return Receipt(mention.remote_id, key=mention.remote_id, url=mention.url if is_web_address(mention.url) else "")
 
 
 def _oldest_first(page: Sequence[Any]) -> list[Entry]:

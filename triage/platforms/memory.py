@@ -66,6 +66,7 @@ class MemoryPlatform:
         self.name = name
         self.options = options or MemoryOptions()
         self.replies: list[Sent] = []
+        self.boosts: list[str] = []  # the posts that our account boosted, by their ids
         self._world = _World()
         self._failures: dict[str, list[_Failure]] = {}
         self._changed = Condition()
@@ -251,6 +252,31 @@ class MemoryPlatform:
         parent = work.previous.remote_id if work.previous is not None else work.mention.remote_id
         ours = [post for post in self._world.posts.values() if post.author.handle == self.options.handle]
         return [_receipt(post) for post in ours if post.parent_id == parent]
+
+    def boost(self, work: Work) -> Receipt:
+        """Boost it; what is boosted already stays so."""
+        mention = work.mention
+        if mention is None or mention.visibility.is_private:
+            raise Refused(f"action {work.action_id} boosts no public post")
+        if mention.author.handle == self.options.handle:
+            raise Refused(f"{self.name}: that is our own post")
+        failure = self._failure("boost")
+        if failure is not None and not failure.after:
+            raise failure.error
+        with self._changed:
+            if mention.remote_id not in self._world.posts:
+                raise Gone(f"{self.name}: there is no post {mention.remote_id}", status=404)
+            if mention.remote_id not in self.boosts:
+                self.boosts.append(mention.remote_id)
+        if failure is not None:
+            raise failure.error
+        return _receipt(mention)
+
+    def boosted(self, work: Work) -> Sequence[Receipt]:
+        """The post, where it is among our boosts."""
+        self._may_fail("boosted")
+        mention = work.mention
+        return [_receipt(mention)] if mention is not None and mention.remote_id in self.boosts else []
 
     def repeatable(self) -> bool:
         """True: the same key posts once."""

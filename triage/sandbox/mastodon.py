@@ -68,6 +68,11 @@ class MastodonServer(Server):
         """The ledger's entries of posts that came in through the API, deleted ones too."""
         return self.ledger.entries("reply")
 
+    @property
+    def boosts(self) -> list[dict[str, Any]]:
+        """The ledger's entries of boosts: `by` whom, and the `id` of the post."""
+        return self.ledger.entries("reblog")
+
     def account(self, acct: str) -> Account:
         """The account of that name, made if need be. Change it by `add_author`."""
         return self.instance.account(acct)
@@ -249,7 +254,8 @@ class MastodonServer(Server):
         """The rate-limit headers."""
         if not self.knobs.rate_headers or not request.path.startswith("/api/"):
             return {}
-        if self.knobs.posts_limit is not None and request.method == "POST" and request.path == "/api/v1/statuses":
+        posts = request.path == "/api/v1/statuses" or request.path.endswith("/reblog")  # a boost counts as a post
+        if self.knobs.posts_limit is not None and request.method == "POST" and posts:
             return {
                 "X-RateLimit-Limit": str(self.knobs.posts_limit),
                 "X-RateLimit-Remaining": str(max(0, self.posts_left())),
@@ -266,7 +272,9 @@ class MastodonServer(Server):
     def posts_left(self) -> int:
         """How many more posts the product's account may send in these three hours."""
         since = stamp(self.now() - POSTS_WINDOW_SECONDS)
-        return (self.knobs.posts_limit or 0) - sum(1 for entry in self.replies if entry["created_at"] > since)
+        boosts = [entry for entry in self.boosts if entry["by"] == self.product]
+        sent = [*(entry["created_at"] for entry in self.replies), *(entry["at"] for entry in boosts)]
+        return (self.knobs.posts_limit or 0) - sum(1 for at in sent if at > since)
 
     def _left(self, request: Request, *, count: bool = True) -> int:
         asked = self._asked.setdefault(request.headers.get("authorization", request.client), [])

@@ -340,7 +340,14 @@ class Api:
         """Favourite or boost."""
         owner = self.owner(request, "write:favourites" if request.groups["verb"] == "favourite" else "write:statuses")
         status = self.found(request, owner)
-        self.server.react(request.groups["verb"], owner, status.id)
+        hidden = status.visibility == "direct" or (status.visibility == "private" and status.author != owner)
+        if request.groups["verb"] == "reblog" and hidden:
+            raise Rejected(403, {"error": "This action is not allowed"})
+        if request.groups["verb"] == "reblog" and self.server.knobs.posts_limit is not None and self.server.posts_left() <= 0:
+            raise Rejected(429, {"error": "Too many requests"})
+        done = status.favourited_by if request.groups["verb"] == "favourite" else status.reblogged_by
+        if owner not in done or not self.server.knobs.idempotency:  # GoToSocial boosts a second time
+            self.server.react(request.groups["verb"], owner, status.id)
         shown = self.shown(status, owner)
         if request.groups["verb"] == "favourite":
             return shown

@@ -16,6 +16,7 @@ from pathlib import Path
 from triage.delivery import Pace
 from triage.store.accounts import Accounts
 from triage.store.approvals import Approvals
+from triage.store.boosts import Boosts
 from triage.store.claims import Claims
 from triage.store.coverage import Coverage
 from triage.store.database import Database
@@ -25,6 +26,7 @@ from triage.store.history import History
 from triage.store.inbox import Inbox
 from triage.store.insights import Insights
 from triage.store.items import Items
+from triage.store.links import Links
 from triage.store.markers import Markers
 from triage.store.models import Models
 from triage.store.outbox import Outbox
@@ -85,6 +87,8 @@ class Store:
         self.replies = Replies(self.database, site=site)
         self.drafts = Drafts(self.database)
         self.approvals = Approvals(self.database)
+        self.boosts = Boosts(self.database, site=site)
+        self.links = Links(self.database)
         self.people = People(self.database)
         self.sessions = Sessions(self.database)
         self.privacy = Privacy(self.database, self.place, site=site)

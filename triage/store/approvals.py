@@ -39,6 +39,14 @@ class Approvals:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def open(self) -> list[Waiting]:
+        """All that wait, the longest first."""
+        # An outer join, since SQLite would begin an inner one with all actions.
+        wanted = sa.select(approvals, actions.c.mention_id, actions.c.payload).outerjoin(actions, actions.c.id == approvals.c.action_id)
+        statement = wanted.where(approvals.c.decision.is_(None)).order_by(approvals.c.asked_at, approvals.c.action_id)
+        with self._database.read() as connection:
+            return [_waiting(row) for row in connection.execute(statement).mappings()]
+
     def of(self, action_id: int) -> Waiting:
         """One that waits; `UserError` says what was decided when it no longer does."""
         with self._database.read() as connection:

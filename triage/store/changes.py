@@ -47,6 +47,7 @@ def revise(connection: Connection, mention_id: int, item: Item, *, now: datetime
     )
     add_audit(connection, now, row["author"], "edited the post", mention_id=mention_id, detail=f"revision {number}")
     _void_answers(connection, mention_id, now, "the post was edited after the answer was approved", reopen=True)
+    _void_boost(connection, mention_id, now)
     if not item.mention.visibility.is_private:
         key = f"{site}/{row['uri']}/edited/{number}"
         _tell_ticket(connection, mention_id, now, key, "edited", "the post was edited after it was filed")
@@ -116,6 +117,26 @@ def tasks_of(payload: Mapping[str, Any]) -> list[int]:
     """The tasks that a reply answers."""
     one = payload.get("task_id")  # all that earlier versions wrote down
     return list(payload.get("task_ids") or ([] if one is None else [one]))
+
+
+def _void_boost(connection: Connection, mention_id: int, now: datetime) -> None:
+    """A boost that was not sent yet was asked for what the post said before."""
+    mine = sa.select(actions).where(actions.c.mention_id == mention_id, actions.c.kind == str(ActionKind.BOOST))
+    for row in connection.execute(mine.where(actions.c.state == str(State.PLANNED))).mappings().all():
+        withdraw_boost(connection, row, "the post was edited after the boost was asked for", "triage", now)
+
+
+def withdraw_boost(connection: Connection, boost: RowMapping, why: str, by: str, now: datetime) -> None:
+    """Cancel a boost that was not sent. What it had closed is open again, unless the post is answered by now."""
+    cancel(connection, boost["id"], now, why, by)
+    answers = sa.select(actions.c.id).where(
+        actions.c.mention_id == boost["mention_id"],
+        actions.c.kind == str(ActionKind.REPLY),
+        actions.c.state != str(State.CANCELLED),
+    )
+    if connection.execute(answers.limit(1)).first() is None:
+        for task_id in boost["payload"].get("tasks", ()):
+            _reopen(connection, boost["mention_id"], task_id, now, why, by)
 
 
 def whole(parts: Sequence[RowMapping]) -> str:

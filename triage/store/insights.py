@@ -256,7 +256,7 @@ def _alone(connection: Connection, written: sa.ColumnElement[bool]) -> tuple[int
     mine = actions.c.mention_id == posts.c.id
     acted = sa.exists().where(
         mine,
-        actions.c.kind.not_in([str(ActionKind.TASK), str(ActionKind.REPLY)]),
+        actions.c.kind.not_in([str(ActionKind.TASK), str(ActionKind.REPLY), str(ActionKind.BOOST)]),
         sa.or_(posts.c.said_at.is_(None), actions.c.created_at < posts.c.said_at),
     )
     asked = sa.exists().where(mine, actions.c.kind == str(ActionKind.TASK), actions.c.payload["what"].as_string() == "judge")

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from triage.budget import Purpose
 from triage.delivery import Move
 from triage.errors import UserError
-from triage.mention import HUMAN, ActionKind, Receipt, State, Ticket, Work
+from triage.mention import HUMAN, ActionKind, Receipt, State, Ticket, Visibility, Work
 from triage.store import rows
 from triage.store.accounts import Accounts
 from triage.store.database import Database
@@ -29,7 +29,7 @@ from triage.store.place import Place, Stand
 from triage.store.schema import accounts, actions, alerts, approvals, attempts, mentions, problems, revisions, sightings, verdicts
 
 JUDGE_FIRST = timedelta(seconds=3)
-ONCE = (*MARKED, ActionKind.REPLY)  # what must not be sent twice; an alert may be
+ONCE = (*MARKED, ActionKind.REPLY, ActionKind.BOOST)  # what must not be sent twice; an alert may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Outbox:
             if row is None or row["state"] != State.PLANNED or row["via"] == HUMAN or row["due_at"] is None or row["due_at"] > now:
                 return None
             waits = row["after_id"] is not None and not self._is_done(connection, row["after_id"])
-            if waits or self._observe or not self._accounts.rests_in(connection, row["via"], now, post=row["kind"] == ActionKind.REPLY).go:
+            if waits or self._observe or not self._accounts.rests_in(connection, row["via"], now, post=ActionKind(row["kind"]).is_post).go:
                 return None
             stand = self._place.stand_in(connection, now)
             # A store that was restored may have sent it before it was planned (again): as early as the backup is old.
@@ -184,7 +184,7 @@ class Outbox:
         if self._observe and row["kind"] != ActionKind.TASK:
             connection.execute(sa.update(actions).where(actions.c.id == action_id).values(state=str(State.OBSERVED), due_at=None))
             return None
-        post = row["kind"] == ActionKind.REPLY
+        post = ActionKind(row["kind"]).is_post
         leave = self._accounts.rests_in(connection, row["via"], now, post=post)
         if not leave.go:
             self._accounts.wait_in(connection, action_id, row["via"], row["kind"], leave)
@@ -226,11 +226,15 @@ class Outbox:
 
     def _is_void(self, connection: Connection, row: RowMapping, now: datetime) -> bool:
         """Whether the post is gone (the action is cancelled), or was edited and not judged since (the action waits for that)."""
-        about_post = row["kind"] in (ActionKind.TICKET, ActionKind.REPLY) or row["payload"].get("what") == "report"
-        if row["mention_id"] is None or not about_post or row["payload"].get("released"):
+        about_post = row["kind"] in (ActionKind.TICKET, ActionKind.REPLY, ActionKind.BOOST) or row["payload"].get("what") == "report"
+        boost = row["kind"] == ActionKind.BOOST
+        if row["mention_id"] is None or not about_post or (row["payload"].get("released") and not boost):
             return False
-        statement = sa.select(mentions.c.deleted_at, mentions.c.due_at).where(mentions.c.id == row["mention_id"])
-        deleted_at, due_at = connection.execute(statement).one()
+        columns = (mentions.c.deleted_at, mentions.c.due_at, mentions.c.visibility)
+        deleted_at, due_at, visibility = connection.execute(sa.select(*columns).where(mentions.c.id == row["mention_id"])).one()
+        if boost and Visibility(visibility).is_private:  # whatever a person's word was, and when
+            cancel(connection, row["id"], now, "a private post is never boosted")
+            return True
         if deleted_at is not None:
             if row["kind"] == ActionKind.TICKET:
                 withdraw_ticket(connection, row["id"], now, "the post was deleted by its author")
@@ -243,8 +247,8 @@ class Outbox:
         return False
 
     def _waits(self, connection: Connection, row: RowMapping, now: datetime) -> bool:
-        """Whether an answer can still be taken back, or waits for an approval; whoever may have made it due."""
-        if row["kind"] != ActionKind.REPLY:
+        """Whether an answer or a boost can still be taken back, or waits for an approval; whoever may have made it due."""
+        if not ActionKind(row["kind"]).is_post:
             return False
         held = row["payload"].get("held_until")
         if held is not None and datetime.fromisoformat(held) > now:
@@ -364,15 +368,16 @@ class Outbox:
             self.let_go(work.action_id)
 
     def _unless_edited(self, connection: Connection, work: Work, move: Move) -> Move:
-        """A reply that was approved for the old text is not sent again below the new one."""
-        if not move.retried or work.kind is not ActionKind.REPLY:
+        """A reply that was approved for the old text is not sent again below the new one, nor is the new one boosted for the old."""
+        if not move.retried or not work.kind.is_post:
             return move
         since = sa.select(revisions.c.number).where(
             revisions.c.mention_id == _mention_id(work), revisions.c.number > 1, revisions.c.seen_at > work.first_intent_at
         )
         if connection.execute(since.limit(1)).first() is None:
             return move
-        why = "not found, and the post was edited after the answer was approved"
+        what = "answer was approved" if work.kind is ActionKind.REPLY else "boost was asked for"
+        why = f"not found, and the post was edited after the {what}"
         return replace(move, state=State.PARKED, why=why, due_at=None, retried=False, alert=why)
 
     def _finish(
@@ -562,8 +567,11 @@ class Outbox:
 
 
 def looks_first(kind: str, attempt: int, stand: Stand) -> bool:
-    """Whether the far side is asked before it is sent: a reply that was tried before; whatever a restored store may have forgotten."""
-    return kind in ONCE and (stand.until is not None or (kind == ActionKind.REPLY and attempt > 0))
+    """Whether the far side is asked before it is sent: a reply that was tried before; whatever a restored store may have forgotten.
+
+    So is each boost: somebody may have made it from the same account, and not every server drops a second one.
+    """
+    return kind in ONCE and (stand.until is not None or kind == ActionKind.BOOST or (kind == ActionKind.REPLY and attempt > 0))
 
 
 def _mention_id(work: Work) -> int | None:

@@ -5,7 +5,7 @@ An item is a mention. It is open while a person's task or an action that nobody 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from triage.store.database import Database, insert
 from triage.store.schema import OPEN, OPEN_STATES, TicketKey, actions, items, mentions, notes, problems, saved, verdicts
 from triage.targets import Due, Targets
 
-STATES = ("open", "mine", "snoozed", "waiting", "answered", "all")
+STATES = ("open", "mine", "approval", "snoozed", "waiting", "answered", "all")
 MOST_OPEN = 10_000  # what a list is put in order from; a tab tells of more as "10,000+"
 LOOK = 4_000  # mentions that a page of a filtered list looks through, before it says that it goes on below
 MOST_POSTS = 100  # of a thread; a row says "99+"
@@ -182,8 +182,20 @@ class Queue:
         self._targets = targets
         self._near = search.Near()
 
-    def page(self, filters: Filters, me: str, now: datetime, after: str = "", limit: int = 50) -> Page:
+    def page(
+        self,
+        filters: Filters,
+        me: str,
+        now: datetime,
+        after: str = "",
+        limit: int = 50,
+        *,
+        approvals: Collection[tuple[datetime, int]] = (),
+    ) -> Page:
         """A piece of the list, from `after` on, which an earlier page gave. A wrong `after` begins anew.
+
+        `approvals` are the mentions whose answers wait for an approval that is this person's matter, each with when it was asked for; the
+        longest first.
 
         Open items: urgent, stuck and nearly late first, then the oldest. Snoozed ones: the next to wake first. All others: newest first.
         """
@@ -197,6 +209,8 @@ class Queue:
             if filters.state == "mine":
                 own = _among_items(connection, sa.or_(items.c.assignee == me, items.c.claimed_by == me))
                 return self._ordered(connection, filters, wanted, now, after, limit, self._mine(connection, filters, now, own))
+            if filters.state == "approval":
+                return self._listed(connection, filters, wanted, now, after, limit, list(approvals), turn=1)
             if filters.state == "snoozed":
                 return self._listed(connection, filters, wanted, now, after, limit, _snoozed(connection, now), turn=1)
             if filters.state == "waiting":

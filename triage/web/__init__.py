@@ -31,6 +31,7 @@ ROOMS = (
     "item",
     "live",
     "reply",
+    "boost",
     "queue",
 )
 

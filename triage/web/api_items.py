@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from triage.person import Role
+from triage.pipeline import boosting, people, replying
 from triage.pipeline import items as verbs
-from triage.pipeline import people, replying
 from triage.web.access import Id, Parts, Routes, Who
 from triage.web.api import FAULTS
 from triage.web.api_shapes import (
@@ -33,6 +33,7 @@ from triage.web.api_shapes import (
     Said,
     ShownPost,
     SuggestionShape,
+    Sure,
     Why,
 )
 
@@ -212,6 +213,12 @@ def posted(mention: Id, asked: Posted, app: Parts, who: Who) -> Said:
     """An answer that waited for somebody to post it by hand was posted."""
     app.store.replies.posted(mention, asked.action, who.name, app.clock.now())
     return Said(said="noted: answered by hand")
+
+
+@routes.post("/mentions/{mention}/boost", Role.TRIAGER)
+def boost(mention: Id, asked: Sure, app: Parts, who: Who) -> Planned:
+    """Boost praise, held for `web.hold`, in which `undo` takes it back; `sure` where its author is no ally."""
+    return Planned(actions=[boosting.ask(app, mention, who.name, sure=asked.sure)])
 
 
 @routes.post("/actions/{action}/approve", Role.TRIAGER)

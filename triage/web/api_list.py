@@ -26,6 +26,7 @@ class Counts(BaseModel):
 
     open: int
     mine: int
+    approval: int
     snoozed: int
     waiting: int
     sources: list[str]
@@ -39,7 +40,7 @@ class Bulk(Shape):
     ids: Annotated[list[Annotated[int, Field(ge=1, le=2**62)]], Field(min_length=1, max_length=queue.MOST_AT_ONCE)]
     label: Literal["", "bug_report", "support_question", "praise", "noise"] = ""
     to: Annotated[str, Field(max_length=100)] = ""
-    until: Literal["", "1h", "4h", "tomorrow", "monday", "reply"] = ""
+    until: Literal["", "3h", "tomorrow", "monday", "reply"] = ""
 
 
 class NotDone(BaseModel):
@@ -93,10 +94,12 @@ def show_list(
     after: Words = "",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Lines:
-    """The list, by the filters and the search of the page. `state` is open, mine, snoozed, waiting, answered or all."""
+    """The list, by the filters and the search of the page. `state` is open, mine, approval, snoozed, waiting, answered or all."""
     asked = {"state": state, "label": label, "source": source, "language": language, "assigned": assigned, "q": q}
     flags = {name: "1" for name, on in (("private", private), ("angry", angry), ("unsure", unsure)) if on}
-    return _lines(app.store.queue.page(queue.filters_of(asked | flags), who.name, app.clock.now(), after[:100], limit))
+    approvals = queue.asked(queue.waiting(app, who))
+    filters = queue.filters_of(asked | flags)
+    return _lines(app.store.queue.page(filters, who.name, app.clock.now(), after[:100], limit, approvals=approvals))
 
 
 def _lines(page: Page) -> Lines:
@@ -108,7 +111,8 @@ def _lines(page: Page) -> Lines:
 def show_counts(app: Parts, who: Who) -> Counts:
     """How many items each state has, as the tabs show it; and by which sources and languages the list can be narrowed."""
     sources, languages = app.store.queue.choices()
-    return Counts(**app.store.queue.counts(who.name, app.clock.now()), sources=sources, languages=languages)
+    counts = queue.counts(app, who)
+    return Counts(**counts, sources=sources, languages=languages)
 
 
 @routes.post("/bulk", Role.TRIAGER)

@@ -254,6 +254,12 @@ class Reply(Shape):
     by_hand: bool = False
 
 
+class Sure(Shape):
+    """Whether a question was answered: yes, it is all right."""
+
+    sure: bool = False
+
+
 class GivenShape(BaseModel):
     """An answer of ours."""
 

@@ -36,6 +36,7 @@ STEPS = {
     ActionKind.TICKET: "file a ticket",
     ActionKind.COMMENT: "tell the ticket",
     ActionKind.REPLY: "post the answer",
+    ActionKind.BOOST: "boost the post",
     ActionKind.ALERT: "alert those on call",
     ActionKind.ARCHIVE: "archive it",
     ActionKind.TASK: "ask a person",

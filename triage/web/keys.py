@@ -26,6 +26,8 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("y", "accept what a rule suggests"),
             ("t", "file a ticket"),
             ("r", "reply"),
+            ("p", "thank for praise with a prepared answer"),
+            ("b", "boost praise to those who follow us"),
             ("e", "archive it: done, without an answer"),
             ("h", "let it sleep until a time, or until they answer"),
             ("a", "assign it"),

@@ -19,6 +19,8 @@ from triage.errors import UserError
 from triage.mention import Label
 from triage.person import Person, Role
 from triage.pipeline import items as verbs
+from triage.replies import concerns, why_not_approve
+from triage.store.approvals import Waiting
 from triage.store.queue import MOST_OPEN, STATES, Filters
 from triage.web.access import Id, Parts, Routes, Who
 from triage.web.render import LABELS, done, is_part, render
@@ -27,6 +29,15 @@ routes = Routes()
 
 MORNING = time(9)
 TABS = {"open": "Open", "mine": "Mine", "snoozed": "Snoozed", "waiting": "Waiting", "answered": "Answered", "all": "All"}
+TABS = {
+    "open": "Open",
+    "mine": "Mine",
+    "approval": "Approvals",
+    "snoozed": "Snoozed",
+    "waiting": "Waiting",
+    "answered": "Answered",
+    "all": "All",
+}
 SNOOZES = {
     "3h": "for 3 hours",
     "tomorrow": "until tomorrow, 9:00",
@@ -130,13 +141,17 @@ def address(filters: Filters) -> str:
 
 def panes(request: Request, app: App, who: Person) -> dict[str, Any]:
     """What `queue.html` must know. A page that shows an item beside the list adds `item` and what `_item.html` must know."""
-    counts = app.store.queue.counts(who.name, app.clock.now())
+    numbers = counts(app, who)
     values = listed(request, app, who)
     filters: Filters = values["filters"]
     sources, languages = app.store.queue.choices()
     return values | {
         "item": None,
-        "tabs": [(name, shown, address(replace(filters, state=name)), _at_most(counts.get(name))) for name, shown in TABS.items()],
+        "tabs": [
+            (name, shown, address(replace(filters, state=name)), _at_most(numbers.get(name)))
+            for name, shown in TABS.items()
+            if name != "approval" or numbers[name] or filters.state == name or who.role.may(Role.APPROVER)
+        ],
         "saved": app.store.queue.saved(who.name),
         "sources": sorted({*sources, *app.sources}),
         "languages": languages,
@@ -151,7 +166,8 @@ def listed(request: Request, app: App, who: Person) -> dict[str, Any]:
     """What `_rows.html` must know."""
     filters = filters_of(request.query_params)
     now = app.clock.now()
-    page = app.store.queue.page(filters, who.name, now, request.query_params.get("after", "")[:100], ROWS)
+    mine = waiting(app, who)
+    page = app.store.queue.page(filters, who.name, now, request.query_params.get("after", "")[:100], ROWS, approvals=asked(mine))
     empty = not page.rows and not page.near
     return {
         "filters": filters,
@@ -160,10 +176,36 @@ def listed(request: Request, app: App, who: Person) -> dict[str, Any]:
         "sleeping": app.store.queue.counts(who.name, now)["snoozed"] if empty else 0,
         "first": not request.query_params.get("after"),
         "stuck": STUCK,
+        "approvals": {one.mention_id: _for_whom(app, one, who) for one in reversed(mine)},
         "may": who.role.may(Role.TRIAGER),
         "empty": _empty(app, filters, more=bool(page.after)) if empty else "",
         "shown": request.path_params.get("mention_id"),
     }
+
+
+def counts(app: App, who: Person) -> dict[str, int]:
+    """How many items each tab has, 10,000 at most are counted."""
+    return app.store.queue.counts(who.name, app.clock.now()) | {"approval": len(asked(waiting(app, who)))}
+
+
+def waiting(app: App, who: Person) -> list[Waiting]:
+    """The answers that wait for an approval and are this person's matter: approvers see all, others theirs and their group's."""
+    return [one for one in app.store.approvals.open() if concerns(one.role, one.asked_by, who, app.config.groups)]
+
+
+def asked(found: Sequence[Waiting]) -> set[tuple[datetime, int]]:
+    """Their mentions, each once, with when it was asked for."""
+    return {(at, id_) for id_, at in {one.mention_id: one.asked_at for one in reversed(found)}.items()}
+
+
+def _for_whom(app: App, one: Waiting, who: Person) -> str:
+    """For whom an answer waits, in the words of a row."""
+    config, now = app.config, app.clock.now()
+    if not why_not_approve(one.role, one.asked_by, one.asked_at, who, config.groups, now, config.web.deputy):
+        return f"yours to approve, by {one.asked_by}"
+    later = one.asked_at + timedelta(seconds=config.web.deputy)
+    deputy = "any approver may" if later <= now else f"any approver from {later.astimezone(ZoneInfo(who.zone)):%a %H:%M}"
+    return f"waits for approval by {one.role}; {deputy}"
 
 
 def _empty(app: App, filters: Filters, *, more: bool) -> str:

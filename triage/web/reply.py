@@ -15,6 +15,7 @@ from triage.mention import HUMAN, Label, State
 from triage.person import Person, Role
 from triage.pipeline import people, replying
 from triage.replies import Canned, Given, May, may_approve, why_not_approve
+from triage.web import boost
 from triage.web.access import FormId, Id, Parts, Routes, Who
 from triage.web.render import done, is_part, render
 
@@ -57,6 +58,7 @@ def panel(app: App, mention_id: int, person: Person, **more: Any) -> dict[str, A
         "send": f"Send for approval by {desk.approve}" if desk.approve else f"Send, held for {hold:g} s" if hold else "Send",
         "canned": [one for one in desk.canned if one.kind == "answer" or desk.label == Label.PRAISE],
         "thanks": _thanks(desk),
+        "boost": boost.shown(app, mention_id),
         "suggestion": desk.suggestion,
         "preview": None,
         "hits": (),
