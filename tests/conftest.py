@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import stores
 from triage import logs
 
 logs.setup("warning")  # what a test prints when it fails is read by people
+stores.never_wait_for_the_disk()
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -19,14 +21,24 @@ pytest_plugins = ["tests.fixtures_sandbox", "tests.fixtures_services"]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty store, on each database in turn."""
+    """An empty store with this version's tables, on each database in turn."""
+    if request.param == "sqlite":
+        stores.furnish(f"sqlite:///{tmp_path}/triage.db")
+        return f"sqlite:///{tmp_path}/triage.db"
+    url: str = request.getfixturevalue("migrated_database")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def blank_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any table, of each kind in turn; SQLite's file is not there yet."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/triage.db"
     url: str = request.getfixturevalue("database")
     return url
 
 
-TIERS = ("faults", "acceptance", "browser", "integration", "web", "contract", "unit")
+TIERS = ("faults", "acceptance", "browser", "integration", "measure", "web", "contract", "unit")
 """The folders of tests, the slowest first: a process that gets a slow file last keeps the whole run waiting."""
 
 

@@ -23,6 +23,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from tests import stores
 from triage import broker
 from triage.guard import Guard
 
@@ -70,10 +71,11 @@ def postgres_url(guard: Guard) -> str:
 
 
 @contextmanager
-def new_database(postgres_url: str) -> Iterator[str]:
-    """The URL of a fresh, empty database on that server; it is dropped at the end, whoever is still connected."""
+def new_database(postgres_url: str, template: str = "template0") -> Iterator[str]:
+    """The URL of a fresh database on that server, a copy of `template`; it is dropped at the end, whoever is still connected."""
     name = f"triage_test_{os.getpid()}_{next(_numbers)}"
-    _administer(postgres_url, sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name)))
+    made = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'").format(sql.Identifier(name), sql.Identifier(template))
+    _administer(postgres_url, made)
     try:
         yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
     finally:
@@ -91,6 +93,21 @@ def new_postgres_database(postgres_url: str) -> Iterator[Callable[[], str]]:
 def database(new_postgres_database: Callable[[], str]) -> str:
     """The URL of a fresh, empty PostgreSQL database."""
     return new_postgres_database()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> Iterator[str]:
+    """The name of a database with this version's tables, for others to be copied from; nobody may be connected to it."""
+    with new_database(postgres_url) as url:
+        stores.migrate(url)
+        yield make_url(url).database or ""
+
+
+@pytest.fixture
+def migrated_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database with this version's tables and no rows."""
+    with new_database(postgres_url, migrated_template) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

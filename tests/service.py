@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.stores import furnish
 from triage import config as configuration
 from triage import tasks
 from triage.app import App
@@ -178,6 +179,7 @@ def service(
     text = CONFIG.format(mode=mode, folder=folder, store=store, source=source) + rules
     if "audit:" not in rules:
         text += "audit: {share: 0.0}\n"
+    furnish(store)
     made = Service(configuration.parse(text, folder / "config.yaml", {}), clock=clock or HandClock())
     made._made["trackers", "tickets"] = FaultyTracker("tickets", MemoryOptions())
     tasks.know_sources(made)

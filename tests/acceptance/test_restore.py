@@ -25,9 +25,9 @@ NewRig = Callable[..., Rig]
 
 
 @pytest.fixture
-def rig(new_rig: NewRig, request: pytest.FixtureRequest, store_url: str) -> Rig:
+def rig(new_rig: NewRig, request: pytest.FixtureRequest, blank_url: str) -> Rig:
     """On each database, without a broker: a worker does everything by itself."""
-    return new_rig(store="" if store_url.startswith("sqlite") else store_url)
+    return new_rig(store="" if blank_url.startswith("sqlite") else blank_url)
 
 
 @contextmanager

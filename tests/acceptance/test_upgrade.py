@@ -33,9 +33,9 @@ def old_program(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rig(new_rig: Callable[..., Rig], store_url: str) -> Rig:
+def rig(new_rig: Callable[..., Rig], blank_url: str) -> Rig:
     """On each database, without a broker."""
-    return new_rig(redis=f"redis://127.0.0.1:{free_port()}/0", store="" if store_url.startswith("sqlite") else store_url)
+    return new_rig(redis=f"redis://127.0.0.1:{free_port()}/0", store="" if blank_url.startswith("sqlite") else blank_url)
 
 
 def version(rig: Rig) -> str:

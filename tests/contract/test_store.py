@@ -60,5 +60,5 @@ class TestPostgreSQL(StoreSuite):
     """A server that the tests start."""
 
     @pytest.fixture
-    def url(self, database: str) -> str:
-        return database
+    def url(self, migrated_database: str) -> str:
+        return migrated_database

@@ -98,18 +98,18 @@ def shape(url: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def fresh_url(store_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+def fresh_url(blank_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """A second, empty store of the same kind."""
-    if store_url.startswith("sqlite"):
+    if blank_url.startswith("sqlite"):
         return f"sqlite:///{tmp_path}/fresh.db"
     new: Callable[[], str] = request.getfixturevalue("new_postgres_database")
     return new()
 
 
 @pytest.mark.parametrize("revision", revisions())
-def test_a_full_store_of_each_schema_is_upgraded(store_url: str, fresh_url: str, revision: str) -> None:
+def test_a_full_store_of_each_schema_is_upgraded(blank_url: str, fresh_url: str, revision: str) -> None:
     """It keeps every value of every row, and its tables, constraints, indexes and defaults are those of a new one."""
-    database = Database(store_url)
+    database = Database(blank_url)
     with database.write() as connection:
         database.upgrade(connection, revision)
         held = fill(connection)
@@ -126,12 +126,12 @@ def test_a_full_store_of_each_schema_is_upgraded(store_url: str, fresh_url: str,
     fresh = Database(fresh_url)
     fresh.migrate()
     fresh.close()
-    assert shape(store_url) == shape(fresh_url)
+    assert shape(blank_url) == shape(fresh_url)
 
 
-def test_every_value_of_the_filler_is_one_that_the_store_can_read(store_url: str) -> None:
+def test_every_value_of_the_filler_is_one_that_the_store_can_read(blank_url: str) -> None:
     """The rows are such as today's program reads: its types take every column."""
-    database = Database(store_url)
+    database = Database(blank_url)
     with database.write() as connection:
         database.upgrade(connection, "head")
         fill(connection)
@@ -141,29 +141,29 @@ def test_every_value_of_the_filler_is_one_that_the_store_can_read(store_url: str
     database.close()
 
 
-def test_processes_that_start_at_once_migrate_once(store_url: str) -> None:
+def test_processes_that_start_at_once_migrate_once(blank_url: str) -> None:
     """One does it, the others wait and find it done."""
-    database = Database(store_url)
+    database = Database(blank_url)
     with database.write() as connection:
         database.upgrade(connection, revisions()[0])
         held = fill(connection)
     database.close()
     program = "import sys; from triage.store.database import Database; d = Database(sys.argv[1]); d.migrate(); print(d.version())"
-    starts = [subprocess.Popen([sys.executable, "-c", program, store_url], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    starts = [subprocess.Popen([sys.executable, "-c", program, blank_url], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [start.communicate(timeout=120)[0].strip() for start in starts] == [HEAD] * 4
-    database = Database(store_url)
+    database = Database(blank_url)
     with database.read() as connection:
         now = {name: len(rows) for name, rows in read(connection).items()}
     assert {name: count for name, count in now.items() if name in held} == {name: len(rows) for name, rows in held.items()}
     database.close()
 
 
-def test_a_migration_that_fails_changes_nothing(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_that_fails_changes_nothing(blank_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tables are changed in one transaction, on both databases."""
-    database = Database(store_url)
+    database = Database(blank_url)
     with database.write() as connection:
         database.upgrade(connection, revisions()[0])
-    before = shape(store_url)
+    before = shape(blank_url)
     upgrade = database.upgrade
 
     def fails(connection: Connection, revision: str) -> None:
@@ -174,5 +174,5 @@ def test_a_migration_that_fails_changes_nothing(store_url: str, monkeypatch: pyt
     with pytest.raises(RuntimeError, match="the power went"):
         database.migrate()
     database.close()
-    assert shape(store_url) == before
-    Store(store_url).close()
+    assert shape(blank_url) == before
+    Store(blank_url).close()

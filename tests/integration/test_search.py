@@ -162,16 +162,16 @@ def sound(store: Store) -> bool:
     return True
 
 
-def test_a_store_of_the_version_before_is_searched_whole(store_url: str) -> None:
+def test_a_store_of_the_version_before_is_searched_whole(blank_url: str) -> None:
     """Its mentions are in the index after the upgrade."""
-    database = Database(store_url)
+    database = Database(blank_url)
     with database.write() as connection:
         database.upgrade(connection, revisions()[-2])
         row = {"uri": "u", "platform": "memory", "source": "acme", "remote_id": "1", "author": "mira@x.example", "visibility": "public"}
         times = {"created_at": NOW, "stored_at": NOW, "read_at": NOW}
         connection.execute(sa.insert(mentions).values(row | times | {"text": "an old post", "data": {}}))
     database.close()
-    store = Store(store_url)
+    store = Store(blank_url)
     assert found(store, "old") == [1]
     assert sound(store)
     store.close()
