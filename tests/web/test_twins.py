@@ -114,6 +114,7 @@ def test_many_items_at_once_and_lists_that_are_saved(site: Site) -> None:
     assert ana.get("/api/counts").json() | {"sources": [], "languages": []} == {
         "open": 2,
         "mine": 0,
+        "approval": 0,
         "snoozed": 0,
         "waiting": 0,
         "sources": [],
