@@ -101,8 +101,8 @@ def _the_commands(ground: Ground) -> None:
 
 
 CASES = (
-    Case("kill-after-intent", 1, "kill -9 between the intent and the call", _at_send("after_intent")),
-    Case("kill-after-send", 1, "kill -9 between the far side's accept and our commit", _at_send("after_send")),
+    Case("kill-after-intent", 1, "kill -9 between the intent and the call", _at_send("after_intent"), long=22),
+    Case("kill-after-send", 1, "kill -9 between the far side's accept and our commit", _at_send("after_send"), long=22),
     Case("kill-in-the-pipeline", 1, "kill -9 in sweep, poll (before and after its commit), classify, record, look", _in_the_pipeline),
     Case("kill-the-commands", 1, "kill -9 of `triage worker`, and below `triage up`", _the_commands, long=4),
 )
