@@ -298,19 +298,28 @@ _RUNS = tuple((group, run.split("_")) for group in _BITS for run in dict.fromkey
 _OF_TWO = sum(1 << number for number, (_, run) in enumerate(_RUNS) if len(run) == 2)
 
 
+def _parts() -> dict[str, int]:
+    """Each word of a run (`word*`: what begins so) to a bit for each run and place in it, of the first three."""
+    found: dict[str, int] = {}
+    for number, (_, run) in enumerate(_RUNS, start=len(_BITS)):
+        for place, word in enumerate(run[:3]):
+            found[word] = found.get(word, 0) | 1 << number + place * len(_RUNS)
+    return found
+
+
+_PARTS = _parts()
+_BEGINNINGS = tuple((word[:-1], bits) for word, bits in _PARTS.items() if word.endswith("*"))
+
+
 class _Hints(dict[str, int]):
-    """A word as it was found to what it makes possible: a bit for each group that it is of, and for each run and place in it (of three)."""
+    """A word as it was found to what it makes possible: a bit for each group that it is of, and those of `_PARTS`."""
 
     def __missing__(self, found: str) -> int:
         if len(self) >= _REMEMBERED:
             self.clear()
         word = _bare(found)
-        bits = reduce(or_, (_BITS.get(group, 0) for group in _KNOWN[word]), 0)
-        for number, (_, run) in enumerate(_RUNS, start=len(_BITS)):
-            for place, one in enumerate(run[:3]):
-                if word.startswith(one[:-1]) if one.endswith("*") else word == one:
-                    bits |= 1 << number + place * len(_RUNS)
-        self[found] = bits
+        bits = reduce(or_, (_BITS.get(group, 0) for group in _KNOWN[word]), _PARTS.get(word, 0))
+        self[found] = bits = reduce(or_, (more for beginning, more in _BEGINNINGS if word.startswith(beginning)), bits)
         return bits
 
 

@@ -109,7 +109,7 @@ class Reader:
         known, runs = self._words, self._runs
         found = list(map(known.get, words))
         if None in found:
-            found = [self._learn(word) if number is None and word not in known else known[word] for word, number in zip(words, found, strict=True)]
+            found = [known[word] if word in known else self._learn(word) for word in words]
         two = pairs(words)
         found += filter(None, map(runs.get, two))
         if not self._openers.isdisjoint(two):
