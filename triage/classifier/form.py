@@ -215,7 +215,7 @@ _BEYOND = ("",)
 _SHAPES: dict[str, tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = {
     "trace": (
         ((" at ", "\tat "), re.compile(r"(?m)^[ \t]+at \S")),
-        (("File \"",), re.compile(r"(?m)^[ \t]*File \".+\", line \d")),
+        (('File "',), re.compile(r"(?m)^[ \t]*File \".+\", line \d")),
         (
             ("Error", "Exception", "panicked", "SIG", "0x", "dumped"),
             re.compile(r"\b\w+(?:Error|Exception)\b|panicked at|\bSIG[A-Z]{3}|\b0x[0-9a-f]|core dumped"),
@@ -227,7 +227,10 @@ _SHAPES: dict[str, tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = {
     "code": ((tuple("`_()-{}<>=/"), re.compile(r"`|\w_\w|\w\(\)|(?:^|\s)--?[a-z]|[{}<>=]{2}|/\w+/\w")),),
     "camel": (((), re.compile(r"[a-z][A-Z]")),),
     "steps": ((("\n",), re.compile(r"(?m)^[ \t]*(?:\d[.)]|[-*]) ")),),
-    "glad": ((("<3", ":)", ":-)", ":D"), re.compile(r"<3|:-?\)|:D")), (_BEYOND, re.compile("[❤♥💚💙💜🧡💛😍🥰🎉👏🙌👍🤩😊🙏💯🚀✨🥳😀😁😘]"))),
+    "glad": (
+        (("<3", ":)", ":-)", ":D"), re.compile(r"<3|:-?\)|:D")),
+        (_BEYOND, re.compile("[❤♥💚💙💜🧡💛😍🥰🎉👏🙌👍🤩😊🙏💯🚀✨🥳😀😁😘]")),
+    ),
     "sad": (((":(", ":-(", ":/"), re.compile(r":-?\(|:/(?!/)")), (_BEYOND, re.compile("[😡🤬😠😤😭😢👎🙄😩😫💀🤦🔥🙃]"))),
 }
 # "can't open" tells of a defect; with one of these behind it the negation means something else.

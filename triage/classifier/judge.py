@@ -30,12 +30,13 @@ class Judge(LogisticRegression):  # type: ignore[misc]
 
     def heat(self, form: np.ndarray) -> np.ndarray:
         """What to divide by, 1 at least, for each row of features of form."""
-        return np.exp(self.power_ * np.maximum(0.0, 8 * form[:, LENGTH] - np.log(self.short_)))
+        found: np.ndarray = np.exp(self.power_ * np.maximum(0.0, 8 * form[:, LENGTH] - np.log(self.short_)))
+        return found
 
-    def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+    def decision_function(self, X: Any) -> np.ndarray:
         """What each label is worth to each row."""
-        worth: np.ndarray = super().decision_function(X)
-        return (worth.T / self.heat(form_of(X))).T
+        worth: np.ndarray = (super().decision_function(X).T / self.heat(form_of(X))).T  # of two labels there is one column
+        return worth
 
 
 def form_of(rows: Any) -> np.ndarray:

@@ -107,8 +107,9 @@ class Reader:
     def _numbers(self, words: list[str]) -> list[int]:
         """The rows of a text's words and runs."""
         known, runs = self._words, self._runs
-        found = list(map(known.get, words))
-        if None in found:
+        try:
+            found = list(map(known.__getitem__, words))
+        except KeyError:
             found = [known[word] if word in known else self._learn(word) for word in words]
         two = pairs(words)
         found += filter(None, map(runs.get, two))
