@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from functools import lru_cache, reduce
+from operator import or_
 
 ANGER = "anger"
 SECURITY = "security"
@@ -290,16 +292,68 @@ class _Known(dict[str, tuple[str, ...]]):
 
 _KNOWN = _Known()
 
+_BITS = {group: 1 << number for number, group in enumerate(dict.fromkeys(group for rule in _RULES for group in rule.near))}
+_NEEDS = tuple((rule, reduce(or_, (_BITS[group] for group in rule.near))) for rule in _RULES)
+_RUNS = tuple((group, run.split("_")) for group in _BITS for run in dict.fromkeys(_GROUPS[group].split()) if "_" in run)
+_OF_TWO = sum(1 << number for number, (_, run) in enumerate(_RUNS) if len(run) == 2)
+
+
+def _parts() -> dict[str, int]:
+    """Each word of a run (`word*`: what begins so) to a bit for each run and place in it, of the first three."""
+    found: dict[str, int] = {}
+    for number, (_, run) in enumerate(_RUNS, start=len(_BITS)):
+        for place, word in enumerate(run[:3]):
+            found[word] = found.get(word, 0) | 1 << number + place * len(_RUNS)
+    return found
+
+
+_PARTS = _parts()
+_BEGINNINGS = tuple((word[:-1], bits) for word, bits in _PARTS.items() if word.endswith("*"))
+
+
+class _Hints(dict[str, int]):
+    """A word as it was found to what it makes possible: a bit for each group that it is of, and those of `_PARTS`."""
+
+    def __missing__(self, found: str) -> int:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        word = _bare(found)
+        bits = reduce(or_, (_BITS.get(group, 0) for group in _KNOWN[word]), _PARTS.get(word, 0))
+        self[found] = bits = reduce(or_, (more for beginning, more in _BEGINNINGS if word.startswith(beginning)), bits)
+        return bits
+
+
+_HINTS = _Hints()
+
+
+def _possible(found: list[str]) -> tuple[_Rule, ...]:
+    """The rules that may hold by the words alone, wherever they stand."""
+    bits = reduce(or_, filter(None, map(_HINTS.__getitem__, found)), 0)
+    words = bits >> len(_BITS)
+    runs = words & words >> len(_RUNS) & (words >> 2 * len(_RUNS) | _OF_TWO) & (1 << len(_RUNS)) - 1
+    return _needing(bits & (1 << len(_BITS)) - 1, runs)
+
+
+@lru_cache(4096)
+def _needing(groups: int, runs: int) -> tuple[_Rule, ...]:
+    """The rules that need no other groups than these and those of these runs."""
+    there = reduce(or_, (_BITS[group] for number, (group, _) in enumerate(_RUNS) if runs >> number & 1), groups)
+    return tuple(rule for rule, need in _NEEDS if there & need == need)
+
 
 def signals(text: str) -> frozenset[str]:
-    """The signals of a text, a subset of `SIGNALS`. Takes some tens of microseconds for a short post."""
-    places = _places(*_split(text[:_LOOKED_AT]))
-    return frozenset(rule.signal for rule in _RULES if all(map(places.__contains__, rule.near)) and _holds(rule, places) is not None)
+    """The signals of a text, a subset of `SIGNALS`. Takes some microseconds for a short post."""
+    found = _found(text[:_LOOKED_AT])
+    rules = _possible(found)
+    if not rules:  # most posts: where their words stand need not be known
+        return frozenset()
+    places = _places(*_split(found))
+    return frozenset(rule.signal for rule in rules if _holds(rule, places) is not None)
 
 
 def raised_by(text: str) -> dict[str, str]:
     """Each signal of a text with the words that raised it, in lower case and without the signs between them."""
-    words, numbers = _split(text[:_LOOKED_AT])
+    words, numbers = _split(_found(text[:_LOOKED_AT]))
     places = _places(words, numbers)
     found: dict[str, str] = {}
     for rule in _RULES:
@@ -324,17 +378,27 @@ def _run_at(words: list[str], start: int, groups: tuple[str, ...]) -> int:
     return 1
 
 
-def _split(text: str) -> tuple[list[str], list[int]]:
+def _found(text: str) -> list[str]:
+    """The words and signs of a text."""
+    return _WORD.findall(text.lower().replace("’", "'"))
+
+
+def _bare(word: str) -> str:
+    """A word without the article that French glues to it."""
+    return _GLUED.sub("", word, count=1) if "'" in word and _GLUED.match(word) else word
+
+
+def _split(found: list[str]) -> tuple[list[str], list[int]]:
     """The words of a text, and the number of each: a full stop counts as many words."""
     words: list[str] = []
     numbers: list[int] = []
     number = 0
-    for word in _WORD.findall(text.lower().replace("’", "'")):
+    for word in found:
         if word in "!?;\n.":
             number += _SENTENCE_END
         elif word not in ",:":
             number += 1
-            words.append(_GLUED.sub("", word, count=1) if "'" in word and _GLUED.match(word) else word)
+            words.append(_bare(word))
             numbers.append(number)
     return words, numbers
 

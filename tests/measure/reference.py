@@ -74,6 +74,6 @@ def reference(ground: Ground) -> Section:
         )
     note = (
         "Posts written for this project, after the same guide as the corpus, on topics that the corpus doesn't hold. No model learns from "
-        "them, and nothing was chosen by them but the factor of the temperature, which changes no label."
+        "them, and nothing was chosen by them but the three numbers that lower confidence, which change no label."
     )
     return Section("reference", "The reference set", note, figures)

@@ -686,10 +686,12 @@ def test_what_is_told_of_a_part_was_chosen_on_the_others() -> None:
     worth[:, noise] = np.linspace(1.0, 4.0, 200)
     truth = np.array([noise if number % 2 else praise for number in range(200)])
     parts = np.array([1 if number % 2 else 2 for number in range(200)])
-    sure, confidences = told(worth, truth, parts)
+    sure, confidences = told(worth, truth, parts, np.ones(200))
     assert not any(sure[at] for at in range(200) if parts[at] == 1)  # the second part's verdicts were all wrong
     assert all(sure[at] for at in range(1, 199) if parts[at] == 2)  # and this is what it costs to learn from the first alone
     assert all(0.25 <= one <= 1.0 for one in confidences)
+    _, lower = told(worth, truth, parts, np.full(200, 2.0))  # of long posts
+    assert all(low < one for low, one in zip(lower, confidences, strict=True))
 
 
 def test_the_calibration_error_is_the_gap_between_confidence_and_hits() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triage.classifier import Classifier, corpus_folder, model_folder, read_corpus
+from triage.classifier.reader import Reader
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +58,25 @@ def test_the_memory_of_words_starts_anew(classifier: Classifier, monkeypatch: py
     assert len(classifier._reader._words) <= 200
     after, _ = classifier._reader.read([text])
     assert (after == before).all()
+
+
+def test_a_long_text_is_believed_less_and_gets_the_same_label(classifier: Classifier) -> None:
+    """The model as it ships beside the same numbers in a plain regression, as models of earlier versions hold them: a short post has the
+    same scores, and a long one the same label with less confidence."""
+    from sklearn.linear_model import LogisticRegression
+
+    plain = LogisticRegression()
+    plain.__dict__.update({name: value for name, value in vars(classifier._judge).items() if name not in ("short_", "power_")})
+    (_, terms), (_, form) = classifier._features.transformer_list
+    before = Reader(terms, form, plain)
+    texts = [post.text for post in read_corpus(corpus_folder()).posts[::23]]
+    now, _ = classifier._reader.read(texts)
+    then, _ = before.read(texts)
+    assert (now.argmax(axis=1) == then.argmax(axis=1)).all()
+    short = np.array([len(text) < 80 for text in texts])
+    assert (now[short] == then[short]).all()
+    assert (now[~short].max(axis=1) <= then[~short].max(axis=1)).all()
+    long = np.array([len(text) > 500 for text in texts])
+    assert long.any()
+    assert now[long].max(axis=1).mean() < then[long].max(axis=1).mean() - 0.1
+    assert np.allclose(before.read(texts)[0], plain.predict_proba(classifier._features.transform(texts)), atol=1e-9)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.signals import ANGER, DATA_LOSS, FEATURE_REQUEST, OUTAGE, PAYMENT, SECURITY, SIGNALS, signals
+from triage.signals import _GROUPS, ANGER, DATA_LOSS, FEATURE_REQUEST, OUTAGE, PAYMENT, SECURITY, SIGNALS, raised_by, signals
 
 FOUND = {
     DATA_LOSS: [
@@ -253,3 +253,13 @@ def test_only_the_beginning_of_a_huge_text_is_read() -> None:
     filler = "and so on it goes with this and that, " * 30_000
     assert signals("All my notes are gone. " + filler) == {DATA_LOSS}
     assert signals(filler + " All my notes are gone.") == frozenset()
+
+
+_WORDS = sorted({word.replace("_", " ").replace("*", "es") for words in _GROUPS.values() for word in words.split()})
+
+
+@given(st.lists(st.sampled_from([*_WORDS, ".", ",", "l'", "d'accès", "the", "\n"]), max_size=12))
+def test_looking_at_the_words_first_misses_no_signal(words: list[str]) -> None:
+    """Most texts are let go by their words alone, before anybody looks where these stand; telling what raised a signal always looks."""
+    text = " ".join(words).replace("l' ", "l'")
+    assert signals(text) == frozenset(raised_by(text))

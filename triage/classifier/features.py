@@ -56,7 +56,10 @@ def tokens(text: str) -> list[str]:
     if _DIGIT.search(text):
         for shape, word in _NUMBERS:
             text = shape.sub(word, text)
-    return [token if len(token) <= _LONGEST_WORD else token[:_LONGEST_WORD] for token in _TOKEN.findall(text)]
+    found: list[str] = _TOKEN.findall(text)
+    if found and len(max(found, key=len)) > _LONGEST_WORD:
+        found = [token[:_LONGEST_WORD] for token in found]
+    return found
 
 
 def spans(text: str) -> Iterator[tuple[str, str]]:

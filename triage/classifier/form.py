@@ -209,23 +209,29 @@ def _grams() -> dict[str, tuple[int, ...]]:
 GRAMS = _grams()
 """Words, and runs of two or three words, to the numbers of their groups."""
 
-# Shapes that are no words: the characters that must be there before the pattern is tried, and the pattern.
-_SHAPES = {
+# Shapes that are no words: the signs of which one must be there before a pattern is tried (none: it always is; `_BEYOND`: any that is no
+# ASCII), and the pattern.
+_BEYOND = ("",)
+_SHAPES: dict[str, tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = {
     "trace": (
-        ("Error", "Exception", "at ", "panicked", "SIG", "0x", "dumped"),
-        re.compile(
-            r"(?m)^[ \t]+at \S+|^[ \t]*File \".+\", line \d+"
-            r"|\b\w+(?:Error|Exception)\b|panicked at|\bSIG[A-Z]{3,}|\b0x[0-9a-f]+|core dumped"
+        ((" at ", "\tat "), re.compile(r"(?m)^[ \t]+at \S")),
+        (('File "',), re.compile(r"(?m)^[ \t]*File \".+\", line \d")),
+        (
+            ("Error", "Exception", "panicked", "SIG", "0x", "dumped"),
+            re.compile(r"\b\w+(?:Error|Exception)\b|panicked at|\bSIG[A-Z]{3}|\b0x[0-9a-f]|core dumped"),
         ),
     ),
-    "status": (tuple("45E"), re.compile(r"\b[45]\d\d\b|\bexit (?:code|status) \d|\bE[A-Z]{4,}\b|\bERR_")),
-    "version": ((".",), re.compile(r"\d\.\d")),
-    "measure": (tuple("0123456789"), re.compile(r"\d ?(?:ms|s|sec|min|h|MB|GB|KB|fps|px|seconds?|minutes?|hours?)\b|\d ?%")),
-    "code": (tuple("`_()-{}<>=/"), re.compile(r"`|\w_\w|\w\(\)|(?:^|\s)--?[a-z]|[{}<>=]{2}|/\w+/\w")),
-    "camel": ((), re.compile(r"[a-z][A-Z]")),
-    "steps": (("\n",), re.compile(r"(?m)^[ \t]*(?:\d[.)]|[-*]) ")),
-    "glad": ((), re.compile("[❤♥💚💙💜🧡💛😍🥰🎉👏🙌👍🤩😊🙏💯🚀✨🥳😀😁😘]|<3|:-?\\)|:D")),
-    "sad": ((), re.compile("[😡🤬😠😤😭😢👎🙄😩😫💀🤦🔥🙃]|:-?\\(|:/(?!/)")),
+    "status": ((tuple("45E"), re.compile(r"\b[45]\d\d\b|\bexit (?:code|status) \d|\bE[A-Z]{4,}\b|\bERR_")),),
+    "version": (((".",), re.compile(r"\d\.\d")),),
+    "measure": ((tuple("0123456789"), re.compile(r"\d ?(?:ms|s|sec|min|h|MB|GB|KB|fps|px|seconds?|minutes?|hours?)\b|\d ?%")),),
+    "code": ((tuple("`_()-{}<>=/"), re.compile(r"`|\w_\w|\w\(\)|(?:^|\s)--?[a-z]|[{}<>=]{2}|/\w+/\w")),),
+    "camel": (((), re.compile(r"[a-z][A-Z]")),),
+    "steps": ((("\n",), re.compile(r"(?m)^[ \t]*(?:\d[.)]|[-*]) ")),),
+    "glad": (
+        (("<3", ":)", ":-)", ":D"), re.compile(r"<3|:-?\)|:D")),
+        (_BEYOND, re.compile("[❤♥💚💙💜🧡💛😍🥰🎉👏🙌👍🤩😊🙏💯🚀✨🥳😀😁😘]")),
+    ),
+    "sad": (((":(", ":-(", ":/"), re.compile(r":-?\(|:/(?!/)")), (_BEYOND, re.compile("[😡🤬😠😤😭😢👎🙄😩😫💀🤦🔥🙃]"))),
 }
 # "can't open" tells of a defect; with one of these behind it the negation means something else.
 _REFUSALS = "can't cant cannot won't wont doesn't doesnt don't dont didn't didnt isn't isnt aren't couldn't wouldn't wasn't hasn't"
@@ -265,7 +271,7 @@ NAMES: tuple[str, ...] = (*GROUPS, *_SHAPES, *_ALONE, *_LEADS, *_COUNTS)
 WORD_GROUPS = len(_WORDS)
 """So many of `GROUPS` are of single words."""
 
-_CAPITALS = re.compile(r"\b[A-ZÄÖÜÉÈÑ]{4,}\b")
+_CAPITALS, _SOME_CAPITALS = re.compile(r"\b[A-ZÄÖÜÉÈÑ]{4,}\b"), re.compile(r"[A-ZÄÖÜÉÈÑ]{4}")
 
 
 def negated(tokens: Sequence[str]) -> bool:
@@ -275,7 +281,16 @@ def negated(tokens: Sequence[str]) -> bool:
 
 def shapes(text: str) -> list[float]:
     """1 or 0 for each shape that is no word: a stack trace, a version, code, a smile."""
-    return [1.0 if (not hints or any(map(text.__contains__, hints))) and shape.search(text) else 0.0 for hints, shape in _SHAPES.values()]
+    found: list[float] = []
+    plain, holds = text.isascii(), text.__contains__
+    for ways in _SHAPES.values():
+        there = 0.0
+        for hints, shape in ways:
+            if (not plain if hints is _BEYOND else not hints or any(map(holds, hints))) and shape.search(text):
+                there = 1.0
+                break
+        found.append(there)
+    return found
 
 
 def leads(tokens: Sequence[str]) -> list[float]:
@@ -290,7 +305,7 @@ def counts(text: str, tokens: Sequence[str]) -> list[float]:
         min(text.count("?"), 3) / 3,
         float(text.rstrip(" \n.)\"'»”").endswith("?")),
         min(text.count("!"), 3) / 3,
-        min(len(_CAPITALS.findall(text)), 3) / 3,
+        min(len(_CAPITALS.findall(text)), 3) / 3 if _SOME_CAPITALS.search(text) else 0.0,
         float("://" in text or "www." in text or ".com/" in text),
         min(text.count("#"), 3) / 3,
         min(text.count("\n"), 10) / 10,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TRUSTED = (
     "triage.classifier.features.Form",
     "triage.classifier.features.Terms",
+    "triage.classifier.judge.Judge",
 )
 """What a model may hold beside scikit-learn's public types and numpy's arrays; `test_classifier` compares it with the shipped model."""
 
@@ -86,11 +87,12 @@ class Classifier:
         for the label.
         """
         given = languages if languages is not None else [None] * len(texts)
+        names = [str(label) for label in Label]
         verdicts: list[Verdict] = []
         for start in range(0, len(texts), _BATCH):
             batch = [text[:_LONGEST_TEXT] for text in texts[start : start + _BATCH]]
             for text, tag, (scores, share) in zip(batch, given[start : start + _BATCH], self._scores(batch), strict=True):
-                label = max(scores, key=lambda name: scores[name])
+                label = max(scores, key=scores.__getitem__)
                 language = language_of(text, tag)
                 reads = self._reads(text, language, share)
                 if not reads:  # it guesses: half of what it says is "I don't know"
@@ -99,7 +101,7 @@ class Classifier:
                     Verdict(
                         label=label,
                         confidence=scores[label],
-                        scores={str(name): score for name, score in scores.items()},
+                        scores=dict(zip(names, scores.values(), strict=True)),
                         sure=share > 0 and reads and scores[label] >= self.thresholds[label],
                         by=self.card.version,
                         language=language,
@@ -163,10 +165,11 @@ class Classifier:
     def _scores(self, texts: Sequence[str]) -> Iterator[tuple[dict[Label, float], float]]:
         """For each text the probability of each label, and the share of its words that the model knows."""
         found, known = self._reader.read(texts)
-        for text, probabilities, share in zip(texts, found.tolist(), known.tolist(), strict=True):
+        labels = tuple(Label)
+        order = [self._labels.index(label) for label in labels]
+        for text, probabilities, share in zip(texts, found[:, order].tolist(), known.tolist(), strict=True):
             if any(map(str.isalnum, text)) or _SIGN.search(text):
-                by_label = dict(zip(self._labels, probabilities, strict=True))
-                yield {label: by_label[label] for label in Label}, share
+                yield dict(zip(labels, probabilities, strict=True)), share
             else:
                 yield dict.fromkeys(Label, 1 / len(Label)), 0.0
 

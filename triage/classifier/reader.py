@@ -14,6 +14,7 @@ import numpy as np
 
 from triage.classifier.features import Form, Terms, form, is_real, pairs, tokens, without_names
 from triage.classifier.form import GRAMS, GROUPS
+from triage.classifier.judge import heat
 
 _MOST_WORDS = 40_000  # some 12 MB; then the memory starts anew
 
@@ -26,6 +27,7 @@ class Reader:
     def __init__(self, terms: Terms, form: Form, judge: Any) -> None:
         self._terms = terms
         self._form = form
+        self._judge = judge
         size = len(terms.words_idf_) + len(terms.letters_idf_)
         self._worth: np.ndarray = judge.coef_[:, :size].T * terms.weight  # columns of n-grams by labels
         self._form_worth: np.ndarray = np.ascontiguousarray(judge.coef_[:, size:]) * form.weight  # labels by columns of form
@@ -96,18 +98,22 @@ class Reader:
         lengths = np.array([max(1, len(words)) for words in split], float) ** self._terms.power
         groups = sums[:, self._labels + 2 :]
         # Not a product of matrices: its last digit depends on how many texts there are, and a text must get the same in any batch.
-        of_form = (form(bare, split, groups)[:, None, :] * self._form_worth[None]).sum(axis=2)
-        worth = sums[:, : self._labels] / lengths[:, None] + of_form + self._start
+        shape = form(bare, split, groups)
+        of_form = (shape[:, None, :] * self._form_worth[None]).sum(axis=2)
+        worth = (sums[:, : self._labels] / lengths[:, None] + of_form + self._start) / heat(self._judge, shape)[:, None]
         worth = np.exp(worth - worth.max(axis=1, keepdims=True))
         return worth / worth.sum(axis=1, keepdims=True), sums[:, self._labels + 1] / np.maximum(sums[:, self._labels], 1.0)
 
     def _numbers(self, words: list[str]) -> list[int]:
         """The rows of a text's words and runs."""
         known, runs = self._words, self._runs
-        found = [known[word] if word in known else self._learn(word) for word in words]
+        try:
+            found = list(map(known.__getitem__, words))
+        except KeyError:
+            found = [known[word] if word in known else self._learn(word) for word in words]
         two = pairs(words)
-        found += [runs[pair] for pair in two if pair in runs]
+        found += filter(None, map(runs.get, two))
         if not self._openers.isdisjoint(two):
             three = [f"{pair} {word}" for pair, word in zip(two, words[2:], strict=False) if pair in self._openers]
-            found += [runs[run] for run in three if run in runs]
+            found += filter(None, map(runs.get, three))
         return found

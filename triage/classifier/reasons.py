@@ -134,6 +134,8 @@ def weigh(features: Any, judge: Any, scores_of: Judge, text: str, label: Label) 
 
     `features` is a union of transformers with one named "terms", `judge` the calibrated linear model behind it, `scores_of` both together.
     """
+    from triage.classifier.judge import heat
+
     [scores] = scores_of([text])
     other = max((one for one in scores if one is not label), key=lambda one: scores[one])
     labels = [Label(name) for name in judge.classes_]
@@ -152,7 +154,7 @@ def weigh(features: Any, judge: Any, scores_of: Judge, text: str, label: Label) 
             heaviest = _heaviest(part, text, values)
         elif name == "form":
             for column, value in values.items():
-                parts["form", _form(column)] += value
+                parts["form", _form(column)] += value / float(heat(judge, row.toarray())[0])
     cut = [_without(text, token) for token in heaviest]
     for (shown, _), scored in zip(cut, scores_of([left for _, left in cut]), strict=True):
         parts["word", shown] = whole - odds(scored, label)

@@ -50,12 +50,14 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "terms": {"letters": 5, "words_least": 2, "letters_least": 5, "power": 0.35, "weight": 0.33},
     "form": {"weight": 1.0},
     "regression": {"C": 0.6, "solver": "newton-cg", "tol": 5e-4},  # newton-cg: several times as fast here as the default
+    "heat": {"short": 80, "power": 0.5},
 }
 _EMPHASIS = {Label.BUG_REPORT: 1.6}
 """Labels weigh the same whatever their number of posts, but for this: a bug that is filed as noise is a customer lost in silence."""
-_MODESTY = 1.6
-"""What people really write is harder to judge than a corpus. Of four fetched sets and the reference set each was left out in turn: by the
-mean calibration error of the others a temperature of 1.6 to 1.8 times that of held-back kinds of text is best."""
+_MODESTY = 1.4
+"""What people really write is harder to judge than a corpus, and the longer the harder. This, times the temperature of held-back kinds of
+text, and the two numbers of "heat" (see `triage.classifier.judge`) were chosen by the calibration error on five fetched sets and the
+reference set, leaving each out in turn; docs/model.md tells how."""
 _CORRECTION = 3.0  # a post that people here corrected weighs as much as so many of the corpus
 
 
@@ -140,6 +142,7 @@ def _learned(posts: Sequence[Post], seed: int, tell: Callable[[int, str], None])
 
     from triage.classifier.features import Form, Terms
     from triage.classifier.form import NAMES
+    from triage.classifier.judge import form_of
 
     features = FeatureUnion([("terms", Terms(**_PARAMETERS["terms"])), ("form", Form(**_PARAMETERS["form"]))])
     rows = features.fit_transform([post.text for post in posts])  # once: which n-grams there are says nothing of the labels
@@ -157,17 +160,21 @@ def _learned(posts: Sequence[Post], seed: int, tell: Callable[[int, str], None])
     truth = np.array([order.index(label) for label in labels])
     heat = _MODESTY * _temperature(worth, truth)
     judge = fitted(rows, terms, labels, weights)
+    judge.temper(**_PARAMETERS["heat"])
+    heats = judge.heat(form_of(rows))
     judge.coef_ = np.round(judge.coef_ / heat, 5)  # what is left of the digits is noise, and half of the file
     judge.intercept_ = judge.intercept_ / heat
     tell(_FOLDS + 1, "the model is fitted")
-    scores = _softmax(worth / heat)[:, [order.index(str(label)) for label in Label]].tolist()
+    scores = _softmax(worth / heat / heats[:, None])[:, [order.index(str(label)) for label in Label]].tolist()
     given = [list(Label)[row.index(max(row))] for row in scores]
-    judged = Judged([post.label for post in posts], [post.lang for post in posts], scores, given, *told(worth, truth, parts))
+    judged = Judged([post.label for post in posts], [post.lang for post in posts], scores, given, *told(worth, truth, parts, heats))
     return judged, Pipeline([("features", features), ("judge", judge)])
 
 
-def told(worth: Any, truth: Any, parts: Any) -> tuple[list[bool], list[float]]:
+def told(worth: Any, truth: Any, parts: Any, heats: Any) -> tuple[list[bool], list[float]]:
     """For each post whether its verdict is sure and with which confidence, by what the other parts alone would have chosen.
+
+    `heats` is what the length of each divides by, beside the temperature.
 
     What is chosen on posts looks better on these very posts than on others. (The models of the parts share what they learned from, so
     this is nearly, not wholly, apart.)
@@ -180,7 +187,7 @@ def told(worth: Any, truth: Any, parts: Any) -> tuple[list[bool], list[float]]:
     for part in np.unique(parts):
         here, others = parts == part, parts != part
         heat = _MODESTY * _temperature(worth[others], truth[others])
-        confidences = _softmax(worth / heat).max(axis=1)
+        confidences = _softmax(worth / heat / heats[:, None]).max(axis=1)
         rest = ([order[at] for at in truth[others]], [order[at] for at in given[others]], confidences[others].tolist())
         from_ = np.array([threshold(*rest, label) for label in order])
         confidence[here] = confidences[here]
@@ -198,7 +205,8 @@ def fitted(rows: Any, terms: int, labels: Any, weights: Any, strength: float = 1
     """
     import numpy as np
     from scipy import sparse
-    from sklearn.linear_model import LogisticRegression
+
+    from triage.classifier.judge import Judge
 
     most = np.zeros(terms)
     for label in np.unique(labels):
@@ -208,7 +216,7 @@ def fitted(rows: Any, terms: int, labels: Any, weights: Any, strength: float = 1
     telling = np.ones(rows.shape[1])
     telling[:terms] = most / max(np.sqrt((most**2).mean()), 1e-9)
     given = _PARAMETERS["regression"]
-    judge = LogisticRegression(**{**given, "C": given["C"] * strength})
+    judge = Judge(**{**given, "C": given["C"] * strength})
     judge.fit(rows @ sparse.diags(telling), labels, sample_weight=weights)
     judge.coef_ = judge.coef_ * telling
     return judge
