@@ -38,7 +38,7 @@ class Utc(TypeDecorator[datetime]):
         if value is None:
             return None
         if dialect.name == "sqlite":
-            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+            return datetime.fromisoformat(f"{value}+00:00")  # whose zone is UTC itself
         found: datetime = value
         return found.astimezone(UTC)
 
