@@ -217,7 +217,13 @@ class _History:
     def _verdict(self, revision: int, label: str, *, by_person: bool) -> None:
         sure = by_person or self.draw % 17 != 0
         scores = {name: 0.91 if name == label else 0.03 for name in ("bug_report", "support_question", "praise", "noise")}
-        data = {"scores": scores, "language": "en", "signals": ["anger"] if self.draw % 47 == 0 else [], "evidence": [], "thread_why": "it answers nothing: it stands alone"}
+        data = {
+            "scores": scores,
+            "language": "en",
+            "signals": ["anger"] if self.draw % 47 == 0 else [],
+            "evidence": [],
+            "thread_why": "it answers nothing: it stands alone",
+        }
         self._add(
             "verdicts",
             id=2 * self.number + revision - 1,

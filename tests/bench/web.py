@@ -144,7 +144,9 @@ def _looked_at(made: Service, count: int, people: int, seconds: float, pause: fl
         while time.monotonic() < end:
             look("list", lambda: _list(made, draw.choice(LISTS), name))
             look("item", lambda: _item(made, draw.randrange(1, count + 1), name))
-            which = draw.choice((*WORDS, f"ref{draw.randrange(1, count // 10 + 1) * 10}", f"author:{_author(made, draw.randrange(1, count + 1))}"))
+            which = draw.choice(
+                (*WORDS, f"ref{draw.randrange(1, count // 10 + 1) * 10}", f"author:{_author(made, draw.randrange(1, count + 1))}")
+            )
             look("exact search", lambda: _list(made, f"state=all&q={quote(which)}{draw.choice(('', BESIDE))}", name))
         return times
 
@@ -176,7 +178,14 @@ def _item(made: Service, mention: int, name: str) -> None:
 def _request(made: Service, path: str, query: str, name: str) -> tuple[Request, Person]:
     person = Person(1, name, Role.TRIAGER)
     app: Any = SimpleNamespace(state=SimpleNamespace(parts=made))
-    scope = {"type": "http", "path": path, "method": "GET", "query_string": query.encode(), "headers": [(b"hx-request", b"true")], "app": app}
+    scope = {
+        "type": "http",
+        "path": path,
+        "method": "GET",
+        "query_string": query.encode(),
+        "headers": [(b"hx-request", b"true")],
+        "app": app,
+    }
     return Request(scope | {"state": {"person": person, "session": "bench"}}), person
 
 
