@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -130,7 +131,7 @@ def _looked_at(made: Service, count: int, people: int, seconds: float, pause: fl
 
     now = made.clock.now()
     for days, period in periods(now.date()):  # once in five minutes, whoever asks
-        timed(found, f"insights of {days}", lambda period=period: made.store.insights.report(period, now))  # type: ignore[misc]
+        timed(found, f"insights of {days}", partial(made.store.insights.report, period, now))
     _list(made, "state=all&q=sink", PEOPLE[0])  # the forgiving search takes in the newest, once a process
     end = time.monotonic() + seconds
 
@@ -144,10 +145,7 @@ def _looked_at(made: Service, count: int, people: int, seconds: float, pause: fl
         while time.monotonic() < end:
             look("list", lambda: _list(made, draw.choice(LISTS), name))
             look("item", lambda: _item(made, draw.randrange(1, count + 1), name))
-            which = draw.choice(
-                (*WORDS, f"ref{draw.randrange(1, count // 10 + 1) * 10}", f"author:{_author(made, draw.randrange(1, count + 1))}")
-            )
-            look("exact search", lambda: _list(made, f"state=all&q={quote(which)}{draw.choice(('', BESIDE))}", name))
+            look("exact search", partial(_list, made, _search(made, draw, count), name))
         return times
 
     with ThreadPoolExecutor(people) as pool:
@@ -155,6 +153,12 @@ def _looked_at(made: Service, count: int, people: int, seconds: float, pause: fl
             for what, each in times.items():
                 found.setdefault(what, []).extend(each)
     return found
+
+
+def _search(made: Service, draw: Random, count: int) -> str:
+    """Something to search for: words that many use, one that a single post has, or an author; sometimes among one label's posts."""
+    rare, author = f"ref{draw.randrange(1, count // 10 + 1) * 10}", f"author:{_author(made, draw.randrange(1, count + 1))}"
+    return f"state=all&q={quote(draw.choice((*WORDS, rare, author)))}{draw.choice(('', BESIDE))}"
 
 
 def _author(made: Service, mention: int) -> str:

@@ -292,9 +292,8 @@ def _authors(connection: Connection, written: sa.ColumnElement[bool], period: Pe
     lowest = connection.scalar(sa.select(sa.func.min(since.c.id))) or 0
     earlier = mentions.alias("earlier")
     before = sa.select(earlier.c.id).where(earlier.c.author == writers.c.author, earlier.c.id < lowest).order_by(earlier.c.id).limit(1)
-    later = _once(
-        sa.select(mentions.c.author, mentions.c.created_at).where(mentions.c.id >= lowest)
-    )  # alone, else SQLite takes the wrong index
+    # By itself, and with an end, else they take another index or none.
+    later = _once(sa.select(mentions.c.author, mentions.c.created_at).where(mentions.c.id.between(lowest, 2**62)))
     late = _once(sa.select(later.c.author).where(later.c.created_at < period.start).distinct())
     known = sa.or_(before.scalar_subquery().is_not(None), writers.c.author.in_(sa.select(late.c.author)))
     each = _once(sa.select(known.label("known"), writers.c.posts))
