@@ -132,28 +132,32 @@ def start_redis(guard: Guard) -> str:
     raise AssertionError(f"{argv[0]} did not start on any of five ports")
 
 
-def start_postgres(guard: Guard, *, within: Sequence[str] = (), address: str = "") -> str:
-    """Start a server behind a Unix socket in a folder of its own; the URL. Its data is thrown away, so it never waits for the disk.
+def start_postgres(guard: Guard, *, within: Sequence[str] = (), address: str = "", kept: Path | None = None) -> str:
+    """Start a server behind a Unix socket in a folder of its own; the URL. It never waits for the disk, and its data is thrown away.
 
     `within` is a command that starts it elsewhere, as root; there it listens at the TCP `address`, too, and trusts who comes.
+    `kept` is a folder for the data that outlives it: the next server goes on with what it finds there.
     """
     folder = guard.folder("triage-pg-")
     programs = _readable_by_all(_postgres_programs(), folder)
     user, group = _unprivileged()
+    data, log = (kept or folder) / "data", folder / "log"
+    data.parent.mkdir(parents=True, exist_ok=True)
     if user is not None:
-        os.chown(folder, user, group or 0)
-    data, log = folder / "data", folder / "log"
+        for owned in {folder, data.parent}:
+            os.chown(owned, user, group or 0)
     with log.open("wb") as said:
-        made = guard.start(
-            [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=trust", "--no-sync"],
-            stdout=said,
-            stderr=said,
-            cwd=folder,
-            user=user,
-            group=group,
-        )
-        made.wait(START_SECONDS)
-        assert guard.forget(made) == 0, log.read_text()
+        if not data.exists():
+            made = guard.start(
+                [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=trust", "--no-sync"],
+                stdout=said,
+                stderr=said,
+                cwd=folder,
+                user=user,
+                group=group,
+            )
+            made.wait(START_SECONDS)
+            assert guard.forget(made) == 0, log.read_text()
         settings = {
             "listen_addresses": address,
             "unix_socket_directories": str(folder),

@@ -1,7 +1,8 @@
 """A store that has been in use for two years: as many mentions as wanted, with all that followed from them, loaded in bulk.
 
-Nearly everything is done or archived; the newest few hundred tasks are open, a handful of actions is parked, rejected or
-in doubt, and nothing is due. The same count gives the same rows, but for the times, which end at `now`.
+Nearly everything is done or archived; the newest tasks are open, a handful of actions is parked, rejected or in doubt, and
+nothing is due. Some authors write often, one word in ten posts is in no other. The same count gives the same rows, but for the
+times, which end at `now`.
 """
 
 from __future__ import annotations
@@ -30,18 +31,26 @@ STUCK = ("parked",) * 20 + ("rejected",) * 10 + ("doubt",) * 5
 STUCK_EVERY = 52  # mentions, of the newest
 IN_A_GROUP = 4  # mentions; the last one of each group answers the one before it
 LABELS = ("noise",) * 8 + ("praise",) * 5 + ("support_question",) * 4 + ("bug_report",) * 3
-TABLES = ("problems", "mentions", "sightings", "revisions", "verdicts", "alerts", "actions", "attempts", "audit")
+LANGUAGES = ("en",) * 14 + ("de", "de", "fr", "fr", "es", None)
+PEOPLE = tuple(f"person{number}" for number in range(20))
+BUSY = 25  # authors who write one post in 40
+OFTEN = 120_011  # all others; each wrote 8 in a million
+TABLES = (
+    "people", "problems", "mentions", "sightings", "revisions", "verdicts", "alerts", "actions", "attempts", "audit", "items", "notes",
+)  # fmt: skip
 COLUMNS = {name: [column.name for column in metadata.tables[name].columns] for name in TABLES}
 
 Row = dict[str, Any]
 
 
-def fill(database: Database, count: int, now: datetime) -> int:
+def fill(database: Database, count: int, now: datetime, *, tasks: int = OPEN_TASKS) -> int:
     """Load `count` mentions (whole groups of 4) into an empty store; the bytes that the database then takes on disk.
+
+    About so many `tasks` are open.
 
     PostgreSQL gets what autovacuum would have done by then. SQLite gets no statistics, since the service makes none.
     """
-    return _into_sqlite(database, count, now) if database.is_sqlite else _into_postgresql(database, count, now)
+    return _into_sqlite(database, count, now, tasks) if database.is_sqlite else _into_postgresql(database, count, now, tasks)
 
 
 def link_of(number: int) -> str:
@@ -49,12 +58,12 @@ def link_of(number: int) -> str:
     return f"https://{_server(number)}/@{_writer(number)}/{_status(number)}"
 
 
-def _into_sqlite(database: Database, count: int, now: datetime) -> int:
+def _into_sqlite(database: Database, count: int, now: datetime, tasks: int) -> int:
     assert database.path is not None
     with closing(sqlite3.connect(database.path, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA cache_size=-400000")
-        for made in _chunks(count, now, _text_of_time):
+        for made in _chunks(count, now, tasks, _text_of_time):
             connection.execute("BEGIN IMMEDIATE")
             for name in TABLES:
                 marks = ", ".join("?" * len(COLUMNS[name]))
@@ -67,10 +76,10 @@ def _into_sqlite(database: Database, count: int, now: datetime) -> int:
     return database.path.stat().st_size
 
 
-def _into_postgresql(database: Database, count: int, now: datetime) -> int:
+def _into_postgresql(database: Database, count: int, now: datetime, tasks: int) -> int:
     plain = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with closing(psycopg.connect(plain, autocommit=True)) as connection, connection.cursor() as cursor:
-        for made in _chunks(count, now, lambda moment: moment):
+        for made in _chunks(count, now, tasks, lambda moment: moment):
             for name in TABLES:
                 names = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[name]))
                 with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(name), names)) as copy:
@@ -86,18 +95,22 @@ def _into_postgresql(database: Database, count: int, now: datetime) -> int:
     return int(size[0])
 
 
-def _chunks(count: int, now: datetime, moment: Callable[[datetime], Any]) -> Iterator[dict[str, list[Row]]]:
+def _chunks(count: int, now: datetime, tasks: int, moment: Callable[[datetime], Any]) -> Iterator[dict[str, list[Row]]]:
     for start in range(1, count + 1, CHUNK):
         made: dict[str, list[Row]] = {name: [] for name in TABLES}
+        if start == 1:
+            made["people"] = [_person(number, name, moment(now - SPAN)) for number, name in enumerate(PEOPLE, 1)]
         for number in range(start, min(start + CHUNK, count + 1)):
-            _History(made, number, count, now, moment).write()
+            _History(made, number, count, now, tasks, moment).write()
         yield made
 
 
 class _History:
     """All rows of one mention. An action's id is 4 times its mention's, plus 0 to 3."""
 
-    def __init__(self, made: dict[str, list[Row]], number: int, count: int, now: datetime, moment: Callable[[datetime], Any]) -> None:
+    def __init__(
+        self, made: dict[str, list[Row]], number: int, count: int, now: datetime, tasks: int, moment: Callable[[datetime], Any]
+    ) -> None:
         self.made = made
         self.number = number
         self.age = count - number  # mentions that came later
@@ -111,11 +124,15 @@ class _History:
         self.label = LABELS[self.draw % len(LABELS)] if self.sent_state == "done" else "bug_report"
         self.edited = self.draw % 97 < 3
         self.uri = _uri(number)
+        self.source = "import" if self.draw % 31 == 0 else "acme"
         answers = number % IN_A_GROUP == 0
         first = number - 1 if answers else number
         self.problem = number - (number - 1) // IN_A_GROUP - answers
         self.thread = _uri(first)
         self.answers = answers
+        self.asked = self.age < tasks * len(LABELS) // LABELS.count("support_question")
+        self.by = PEOPLE[self.draw % len(PEOPLE)]
+        self.answered = moment(min(self.created + timedelta(seconds=60 + self.draw % 50_000), now))
         self.first_label = LABELS[((number - 1) * 2_654_435_761 % 2**32 >> 8) % len(LABELS)] if answers else ""
 
     def write(self) -> None:
@@ -167,14 +184,14 @@ class _History:
             id=self.number,
             uri=self.uri,
             platform="mastodon",
-            source="acme",
+            source=self.source,
             remote_id=_status(self.number),
             parent_id=_status(self.number - 1) if self.answers else None,
             thread=thread,
             problem_id=problem_id,
             author=f"{name}@{server}",
-            visibility="public",
-            language="en",
+            visibility="direct" if self.draw % 23 == 0 else "private" if self.draw % 43 == 0 else "public",
+            language=LANGUAGES[self.draw // 32 % len(LANGUAGES)],
             text=_text(self.number),
             data=json.dumps(data | {"author": author | {"created_at": "2021-04-05T00:00:00+00:00"}}),
             created_at=self.moment(self.created),
@@ -190,7 +207,7 @@ class _History:
         )
 
     def _posts(self) -> None:
-        self._add("sightings", source="acme", remote_id=_status(self.number), mention_id=self.number, seen_at=self.stored)
+        self._add("sightings", source=self.source, remote_id=_status(self.number), mention_id=self.number, seen_at=self.stored)
         if self.draw % 19 == 0:
             self._add("sightings", source="acme_help", remote_id=f"9{_status(self.number)}", mention_id=self.number, seen_at=self.stored)
         for revision in range(1, 3 if self.edited else 2):
@@ -198,17 +215,24 @@ class _History:
             self._add("revisions", mention_id=self.number, number=revision, raw=raw, text=_text(self.number), seen_at=self.stored)
 
     def _verdict(self, revision: int, label: str, *, by_person: bool) -> None:
+        sure = by_person or self.draw % 17 != 0
         scores = {name: 0.91 if name == label else 0.03 for name in ("bug_report", "support_question", "praise", "noise")}
-        data = {"scores": scores, "language": "en", "signals": [], "evidence": [], "thread_why": "it answers nothing: it stands alone"}
+        data = {
+            "scores": scores,
+            "language": "en",
+            "signals": ["anger"] if self.draw % 47 == 0 else [],
+            "evidence": [],
+            "thread_why": "it answers nothing: it stands alone",
+        }
         self._add(
             "verdicts",
             id=2 * self.number + revision - 1,
             mention_id=self.number,
             revision=1 if by_person else revision,
             label=label,
-            confidence=0.91,
-            sure=True,
-            by="robin" if by_person else "default 2026-10-01",
+            confidence=0.91 if sure else 0.44,
+            sure=sure,
+            by=self.by if by_person else "default 2026-10-01",
             by_person=by_person,
             data=json.dumps(data | {"rule": label, "reason": f"{label} with 91% is above its threshold"}),
             at=self.stored,
@@ -231,13 +255,26 @@ class _History:
                 self._sent(1, "alert", "oncall", f"{self.uri}/alert/oncall", {}, alert_id=self.number)
 
     def _asked(self) -> None:
-        task, asked = 4 * self.number, self.age < OPEN_TASKS * len(LABELS) // LABELS.count("support_question")
-        if asked:
+        task = 4 * self.number
+        self._item()
+        if self.asked:
             self._action(0, "task", "human", f"{self.uri}/task", state="planned", payload={"what": "answer", "draft": "Hello, thanks."})
             return
-        self._action(0, "task", "human", f"{self.uri}/task", payload={"what": "answer", "draft": "Hello, thanks."}, by="robin")
-        self._trail("answered", task, "Press Sync in the settings, then wait for a minute.", who="robin")
-        self._sent(1, "reply", "acme", f"{self.uri}/task/reply/1", {"text": "Press Sync.", "by": "robin", "task_id": task})
+        self._action(0, "task", "human", f"{self.uri}/task", payload={"what": "answer", "draft": "Hello, thanks."}, by=self.by)
+        self._trail("answered", task, "Press Sync in the settings, then wait for a minute.", who=self.by)
+        self._sent(1, "reply", "acme", f"{self.uri}/task/reply/1", {"text": "Press Sync.", "by": self.by, "task_id": task})
+
+    def _item(self) -> None:
+        """What people did with it beside its actions."""
+        if self.draw % 9 == 0:
+            self._add("notes", id=self.number, mention_id=self.number, by=self.by, text="I have seen this before.", to="[]", at=self.stored)
+        item: Row = {"mention_id": self.number, "snoozed_by": "", "until_reply": False, "answered_by": ""}
+        if not self.asked:
+            self._add("items", **item | {"assignee": self.by, "answered_by": self.by, "answered_at": self.answered})
+        elif self.draw % 3 == 0:
+            asleep = self.moment(self.now + timedelta(days=1)) if self.draw % 5 == 0 else None
+            waits = asleep is None and self.draw % 25 == 1
+            self._add("items", **item | {"assignee": self.by, "snoozed_until": asleep, "snoozed_by": self.by, "until_reply": waits})
 
     def _sent(self, place: int, kind: str, via: str, key: str, payload: dict[str, Any], **more: Any) -> None:
         """One that went out; a few of the newest tickets are stuck."""
@@ -299,7 +336,7 @@ class _History:
             remote_key=f"QUAY-{remote}" if sent and done else "",
             url=f"https://jira.example/browse/QUAY-{remote}" if sent and done else "",
             error="" if done or not sent else "503 Service Unavailable",
-            closed_at=self.stored if done else None,
+            closed_at=(self.answered if self.label == "support_question" else self.stored) if done else None,
             closed_by=by if done else "",
         )
 
@@ -325,12 +362,23 @@ def _text_of_time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
+def _person(number: int, name: str, made_at: Any) -> Row:
+    return {
+        "id": number, "name": name, "shown": name.title(), "role": "triager", "password": "", "zone": "UTC", "handles": "[]", "away": False,
+        "made_at": made_at,
+    }  # fmt: skip
+
+
+def _account(number: int) -> int:
+    return OFTEN + number // 40 % BUSY if number % 40 == 7 else number * 7919 % OFTEN
+
+
 def _server(number: int) -> str:
-    return f"town{number % 311}.example"
+    return f"town{_account(number) % 311}.example"
 
 
 def _writer(number: int) -> str:
-    return f"writer{number * 7919 % 120_011}"
+    return f"writer{_account(number)}"
 
 
 def _status(number: int) -> str:
@@ -342,7 +390,8 @@ def _uri(number: int) -> str:
 
 
 def _text(number: int) -> str:
-    return f"@acme {posts()[number % len(posts())].text}"
+    text = f"@acme {posts()[number % len(posts())].text}"
+    return f"{text} ref{number}" if number % 10 == 0 else text
 
 
 @cache

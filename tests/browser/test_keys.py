@@ -105,6 +105,42 @@ def test_a_label_goes_on_to_the_next_and_z_takes_it_back_from_there(site: Site, 
     assert [task["state"] for task in site.store.items.look(one).actions if task["kind"] == "task"] == ["planned"]
 
 
+def test_z_before_the_next_item_appears_shows_the_one_again_that_it_takes_back(site: Site, open_page: OpenPage) -> None:
+    """The next item is on its way all the while."""
+    page = open_page()
+    one, other = site.mentions[0], site.mentions[2]
+    held: list[Route] = []
+    page.route(f"**/mentions/{other}", lambda route: held.append(route))  # a builtin is refused
+    with_list(page, [one, other])
+    page.keyboard.press("3")
+    page.keyboard.press("z")
+    expect(page.locator("#said")).to_contain_text("taken back: the label is")
+    shows(page, one)
+    expect(page.locator(f"#row-{one}")).to_have_attribute("aria-current", "true")
+    page.unroute_all(behavior="ignoreErrors")
+
+
+def test_what_one_did_oneself_is_asked_for_once(site: Site, open_page: OpenPage) -> None:
+    """Though the stream tells of it, too."""
+    page = open_page()
+    one = site.mentions[5]
+    with_list(page, [one])
+    expect(page.locator("body")).to_have_attribute("data-live", "1")
+    page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    told = f"""new Promise((done) => document.body.addEventListener("changed", ({{ detail }}) => {{
+        if (detail.mentions?.includes({one})) setTimeout(done, 1500);
+    }}))"""
+    page.evaluate(f"() => {{ window.told = {told}; }}")
+    page.keyboard.press("a")
+    expect(page.get_by_role("button", name="I take it")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_have_text("you have it now; z takes it back")
+    page.evaluate("() => window.told")
+    assert len([url for url in asked if url.endswith(f"/mentions/{one}")]) == 1
+
+
 def test_what_a_person_does_to_an_item_by_keys_alone(site: Site, open_page: OpenPage) -> None:
     """Sleep, assign, note, ticket, archive; each is told, and the last is taken back."""
     page = open_page()

@@ -52,10 +52,12 @@ ROWS = {
     ],
     "scale": [f"{database}, 400 stored: {what}" for database in ("SQLite", "PostgreSQL") for what in SCALE],
     "web": [
-        f"{database}, 400 stored, 3 people: {what}, {share}"
+        f"{database}, 400 stored, 3 people: {what}"
         for database in ("SQLite", "PostgreSQL")
-        for what in ("list", "item", "exact search")
-        for share in ("median", "95th percentile")
+        for what in (
+            *(f"insights of {days} days" for days in (7, 30, 90)),
+            *(f"{looked}, {share}" for looked in ("list", "item", "exact search") for share in ("median", "95th percentile")),
+        )
     ],
     "browser": ["browser: first load of the queue, all files as served", "browser: key j to the next item, median of 3"],
     "hosts": [

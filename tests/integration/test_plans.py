@@ -240,8 +240,9 @@ def look_back(made: Service, recorder: Recorder) -> None:
 def at_an_item(made: Service, mention: int, other: int) -> None:
     """What a person does at an item's page."""
     items, now = made.store.items, made.clock.now()
-    seen = items.look(mention).seen
-    items.assign(mention, None, "robin", now, seen=seen)
+    found = items.look(mention)
+    seen = found.seen
+    items.assign(mention, None, "robin", now, was=found.item["assignee"], seen=seen)
     items.snooze(mention, None, "robin", now, seen=seen)
     items.note(mention, "how is that?", "robin", now)
     verbs.undo(made, mention, "robin")

@@ -213,6 +213,7 @@ def test_an_emoji_counts_as_two() -> None:
     """Jira's limits are UTF-16 units: 255 characters are 127 crabs."""
     assert units("🦀" * 127) == 254
     assert units(cut("🦀" * 200, 255)) <= 255
+    assert [cut("🦀🦀", room) for room in (0, 1, 2)] == ["", "…", "…"]
 
 
 @pytest.mark.parametrize(("render", "size"), [(document, document_size), (wiki, units)])

@@ -287,7 +287,9 @@ class Backup:
 
     def _load(self, connection: Connection, member: str) -> int:
         name = member.removeprefix("tables/").removesuffix(".jsonl")
-        there = {column["name"] for column in sa.inspect(connection).get_columns(name)} if sa.inspect(connection).has_table(name) else set()
+        inspector = sa.inspect(connection)
+        known = inspector.get_columns(name) if inspector.has_table(name) else ()
+        there = {column["name"] for column in known if "computed" not in column}  # which the database fills by itself
         count = 0
         with self._open(member) as content:
             kinds: dict[str, str] = json.loads(content.readline())["columns"]

@@ -286,10 +286,16 @@ def _audits(connection: Connection, period: Period) -> list[Stratum]:
 def _authors(connection: Connection, written: sa.ColumnElement[bool], period: Period) -> tuple[tuple[int, int], tuple[int, int]]:
     """New authors and returning ones, and how many posts each of both groups wrote: new is who wrote nothing before the period."""
     writers = sa.select(mentions.c.author, sa.func.count().label("posts")).where(written).group_by(mentions.c.author).subquery()
+    # Whatever has a lower id than all that was written since is earlier, which the index of authors tells by itself; of the others few
+    # are, as those that a backfill brought. No EXISTS: PostgreSQL would turn it into a join with the whole table.
+    since = _once(sa.select(mentions.c.id).where(mentions.c.created_at >= period.start))
+    lowest = connection.scalar(sa.select(sa.func.min(since.c.id))) or 0
     earlier = mentions.alias("earlier")
-    # A number rather than EXISTS, which PostgreSQL would turn into a join with the whole table.
-    before = sa.select(sa.func.count()).where(earlier.c.author == writers.c.author, earlier.c.created_at < period.start)
-    known = before.scalar_subquery() > 0
+    before = sa.select(earlier.c.id).where(earlier.c.author == writers.c.author, earlier.c.id < lowest).order_by(earlier.c.id).limit(1)
+    # By itself, and with an end, else they take another index or none.
+    later = _once(sa.select(mentions.c.author, mentions.c.created_at).where(mentions.c.id.between(lowest, 2**62)))
+    late = _once(sa.select(later.c.author).where(later.c.created_at < period.start).distinct())
+    known = sa.or_(before.scalar_subquery().is_not(None), writers.c.author.in_(sa.select(late.c.author)))
     each = _once(sa.select(known.label("known"), writers.c.posts))
     counted = sa.select(each.c.known, sa.func.count(), sa.func.sum(each.c.posts)).group_by(each.c.known)
     found = {bool(known): (int(count), int(posts)) for known, count, posts in connection.execute(counted)}

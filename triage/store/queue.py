@@ -207,8 +207,7 @@ class Queue:
                     connection, filters, wanted, now, after, limit, _gather(connection.execute(_open_actions(filters, now)))
                 )
             if filters.state == "mine":
-                own = _among_items(connection, sa.or_(items.c.assignee == me, items.c.claimed_by == me))
-                return self._ordered(connection, filters, wanted, now, after, limit, self._mine(connection, filters, now, own))
+                return self._ordered(connection, filters, wanted, now, after, limit, self._mine(connection, filters, now, me))
             if filters.state == "approval":
                 return self._listed(connection, filters, wanted, now, after, limit, list(approvals), turn=1)
             if filters.state == "snoozed":
@@ -222,11 +221,15 @@ class Queue:
     def counts(self, me: str, now: datetime) -> dict[str, int]:
         """How many items each state has, `MOST_OPEN` at most; none is told of `all`."""
         with self._database.read() as connection:
-            opened = _gather(connection.execute(_open_actions(Filters(), now)))
-            own = _among_items(connection, sa.or_(items.c.assignee == me, items.c.claimed_by == me))
+            item = sa.func.coalesce(actions.c.mention_id, -actions.c.id).label("item")
+
+            def many(*conditions: sa.ColumnElement[bool]) -> int:
+                some = _asking(sa.select(item), now).where(*conditions).limit(MOST_OPEN).subquery()
+                return int(connection.scalar(sa.select(sa.func.count(some.c.item.distinct()))) or 0)
+
             return {
-                "open": len(opened),
-                "mine": len(self._mine(connection, Filters(), now, own)),
+                "open": many(),
+                "mine": many(_own(me)) + len(connection.scalars(_given(now, me)).all()),
                 "snoozed": len(_snoozed(connection, now)),
                 "waiting": len(_waiting(connection, now)),
             }
@@ -270,17 +273,11 @@ class Queue:
 
     # What is in a list
 
-    def _mine(self, connection: Connection, filters: Filters, now: datetime, own: Sequence[int]) -> list[_Candidate]:
+    def _mine(self, connection: Connection, filters: Filters, now: datetime, me: str) -> list[_Candidate]:
         """What is mine and open, and what nobody ever had a task about: given to me by a colleague, it is there until I answer it."""
-        if not own:
-            return []
-        mine = batch.among(connection, mentions.c.id, own)
-        opened = _gather(connection.execute(_open_actions(filters, now).where(mine)))
-        known = {one.mention for one in opened}
-        task = sa.exists().where(actions.c.mention_id == mentions.c.id, actions.c.kind == str(ActionKind.TASK))
-        rest = _mention_columns(filters).where(_awake(now), mine, ~task, items.c.answered_at.is_(None))
-        given = [_candidate(row) for row in connection.execute(rest).mappings() if row["id"] not in known]
-        return [*opened, *given]
+        opened = _gather(connection.execute(_open_actions(filters, now).where(_own(me))))
+        given = _mention_columns(filters).where(batch.among(connection, mentions.c.id, connection.scalars(_given(now, me)).all()))
+        return [*opened, *(_candidate(row) for row in connection.execute(given).mappings())]
 
     def _ordered(
         self,
@@ -496,8 +493,12 @@ def _last_verdict() -> Any:
 
 def _awake(now: datetime) -> sa.ColumnElement[bool]:
     """Whether a mention does not sleep: until a time, or until its author writes again."""
+    return sa.or_(items.c.mention_id.is_(None), ~_asleep(now))
+
+
+def _asleep(now: datetime) -> sa.ColumnElement[bool]:
     asleep = sa.or_(items.c.snoozed_until > now, sa.and_(items.c.until_reply, items.c.snoozed_until.is_(None)))
-    return sa.or_(items.c.mention_id.is_(None), ~sa.func.coalesce(asleep, sa.false()))
+    return sa.func.coalesce(asleep, sa.false())
 
 
 def _conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
@@ -531,24 +532,43 @@ _ORDERING = (
 
 def _open_actions(filters: Filters, now: datetime) -> sa.Select[Any]:
     """The open actions that a person must look at, oldest first, each with what the order of its item depends on."""
+    statement = sa.select(
+        actions.c.id.label("action_id"),
+        actions.c.created_at.label("since"),
+        actions.c.state,
+        sa.func.coalesce(actions.c.payload["urgent"].as_boolean(), sa.false()).label("urgent"),
+        *_ORDERING,
+    ).select_from(
+        actions.outerjoin(mentions, mentions.c.id == actions.c.mention_id)
+        .outerjoin(verdicts, verdicts.c.id == _last_verdict())
+        .outerjoin(items, items.c.mention_id == actions.c.mention_id)
+    )
+    wanted = _asks(now), *_conditions(filters)
+    return statement.where(*wanted).order_by(actions.c.created_at, actions.c.id).limit(MOST_OPEN)
+
+
+def _asking(statement: sa.Select[Any], now: datetime) -> sa.Select[Any]:
+    """Of actions that a person must look at, with their items."""
+    return statement.select_from(actions.outerjoin(items, items.c.mention_id == actions.c.mention_id)).where(_asks(now))
+
+
+def _asks(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a person must look at an action: a task, or what is stuck or held; and its item does not sleep."""
     human = sa.and_(actions.c.via == HUMAN, actions.c.state == str(State.PLANNED))
     held = sa.and_(actions.c.state == str(State.PLANNED), actions.c.error.like(f"{HELD}%"))
-    statement = (
-        sa.select(
-            actions.c.id.label("action_id"),
-            actions.c.created_at.label("since"),
-            actions.c.state,
-            sa.func.coalesce(actions.c.payload["urgent"].as_boolean(), sa.false()).label("urgent"),
-            *_ORDERING,
-        )
-        .select_from(
-            actions.outerjoin(mentions, mentions.c.id == actions.c.mention_id)
-            .outerjoin(verdicts, verdicts.c.id == _last_verdict())
-            .outerjoin(items, items.c.mention_id == actions.c.mention_id)
-        )
-        .where(OPEN, sa.or_(human, actions.c.state.in_(STUCK), held), *_conditions(filters))
-    )
-    return statement.where(_awake(now)).order_by(actions.c.created_at, actions.c.id).limit(MOST_OPEN)
+    return sa.and_(OPEN, sa.or_(human, actions.c.state.in_(STUCK), held), _awake(now))
+
+
+def _own(me: str) -> sa.ColumnElement[bool]:
+    return sa.or_(items.c.assignee == me, items.c.claimed_by == me)
+
+
+def _given(now: datetime, me: str) -> sa.Select[Any]:
+    """What is mine, nobody ever had a task about, and nobody answered; nor is anything of it stuck or held, which is listed by itself."""
+    task = sa.exists().where(actions.c.mention_id == items.c.mention_id, actions.c.kind == str(ActionKind.TASK))
+    listed = _asking(sa.select(actions.c.mention_id), now).where(_own(me))
+    statement = sa.select(items.c.mention_id).where(_own(me), items.c.answered_at.is_(None), ~_asleep(now), ~task)
+    return statement.where(items.c.mention_id.not_in(listed)).order_by(items.c.mention_id.desc()).limit(MOST_OPEN)
 
 
 def _mention_columns(filters: Filters) -> sa.Select[Any]:
@@ -586,10 +606,6 @@ def _cursor(after: str) -> tuple[int, str, int] | None:
         return int(loud), moment, int(last)
     except ValueError:
         return None
-
-
-def _among_items(connection: Connection, condition: sa.ColumnElement[bool]) -> list[int]:
-    return list(connection.scalars(sa.select(items.c.mention_id).where(condition).limit(MOST_OPEN)))
 
 
 def _timed(connection: Connection, column: sa.ColumnElement[Any], *conditions: sa.ColumnElement[bool]) -> list[tuple[datetime, int]]:

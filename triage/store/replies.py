@@ -366,9 +366,7 @@ class Replies:
     def answered(self, label: str | None, language: str | None) -> list[Answered]:
         """Questions of that label and language that we answered, newest first; public ones alone: what was said in private stays so."""
         newest = (
-            sa.select(
-                actions.c.mention_id, actions.c.payload, actions.c.state, actions.c.after_id, actions.c.closed_at, actions.c.created_at
-            )
+            sa.select(actions.c.id, actions.c.mention_id, actions.c.state, actions.c.after_id)
             .where(actions.c.kind == str(ActionKind.REPLY), actions.c.first_intent_at.is_not(None))
             .order_by(actions.c.first_intent_at.desc())
             .limit(NEWEST)
@@ -379,6 +377,9 @@ class Replies:
             for start in range(0, len(given), PAGE):
                 page = given[start : start + PAGE]
                 asked = self._questions(connection, [row.mention_id for row in page], label, language)
+                fit = [row.id for row in page if row.mention_id in asked]
+                whole = sa.select(actions.c.id, actions.c.mention_id, actions.c.payload, actions.c.closed_at, actions.c.created_at)
+                told = {row.id: row for row in connection.execute(whole.where(actions.c.id.in_(fit)))} if fit else {}
                 found += [
                     Answered(
                         row.mention_id,
@@ -387,21 +388,18 @@ class Replies:
                         row.payload.get("by", ""),
                         row.closed_at or row.created_at,
                     )
-                    for row in page
-                    if row.mention_id in asked
+                    for row in (told[id_] for id_ in fit)
                 ]
         return found
 
     def _questions(self, connection: Connection, ids: Sequence[int], label: str | None, language: str | None) -> dict[int, str]:
         """Of these mentions the public ones of that label and language, with their texts."""
         said = sa.select(verdicts.c.label).where(verdicts.c.mention_id == mentions.c.id).order_by(verdicts.c.id.desc()).limit(1)
-        columns = (mentions.c.id, mentions.c.text, mentions.c.language, mentions.c.visibility, mentions.c.deleted_at)
-        found = connection.execute(sa.select(*columns, said.scalar_subquery().label("label")).where(mentions.c.id.in_(ids))).all()
-        return {
-            row.id: row.text
-            for row in found
-            if row.label == label and row.language == language and row.deleted_at is None and not Visibility(row.visibility).is_private
-        }
+        columns = (mentions.c.id, mentions.c.text, mentions.c.visibility)
+        judged = said.scalar_subquery() == label
+        fitting = (mentions.c.id.in_(ids), mentions.c.language == language, mentions.c.deleted_at.is_(None), judged)
+        found = connection.execute(sa.select(*columns).where(*fitting)).all()
+        return {row.id: row.text for row in found if not Visibility(row.visibility).is_private}
 
     def solved(self, keys: Sequence[str]) -> dict[str, str]:
         """Of these tickets of ours those that are solved, with the solution; looked for among the newest 5,000."""

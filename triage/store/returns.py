@@ -116,6 +116,7 @@ def close_answered(connection: Connection, judged: Sequence[Judged], now: dateti
         sa.select(items.c.mention_id, items.c.answered_by)
         .join(audit, sa.and_(audit.c.mention_id == items.c.mention_id, audit.c.what == ELSEWHERE))
         .where(batch.among(connection, items.c.mention_id, new), items.c.answered_by != "")
+        .where(batch.among(connection, audit.c.mention_id, new))  # else PostgreSQL, which takes such lines for rare, reads all of them
         .order_by(items.c.mention_id)
         .distinct()
     )

@@ -38,7 +38,7 @@ class Utc(TypeDecorator[datetime]):
         if value is None:
             return None
         if dialect.name == "sqlite":
-            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+            return datetime.fromisoformat(f"{value}+00:00")  # whose zone is UTC itself
         found: datetime = value
         return found.astimezone(UTC)
 
@@ -172,20 +172,20 @@ def _spelt(_element: Link, compiler: Any, **_: Any) -> str:
 sa.Index("ix_mentions_link", Link(), _table=mentions, postgresql_using="hash")
 
 # What is searched for words. SQLite keeps an index of its own, a table without our rows, which triggers keep true, whoever writes.
-# PostgreSQL's is an expression's: signs that its parser takes for parts of links and paths become spaces, so that both find the
-# same words, and what comes after 50,000 letters is left out, since a vector has an end.
+# PostgreSQL's is a column that the database itself fills: to take a post apart anew each time that a row is looked at costs more than
+# all else. Signs that its parser takes for parts of links and paths become spaces, so that both find the same words, and what comes
+# after 50,000 letters is left out, since a vector has an end.
 FTS = "mentions_fts"
 SIGNS = "/._-@+~#&;=?<>:"
 AUTHOR = "by0"  # stands before each word of the author once more, so that their posts are found without reading those that name them
 _SPACES = f"'{SIGNS}', '{' ' * len(SIGNS)}'"
 _AUTHOR = f"translate(author, {_SPACES})"
 _TEXT = f"translate(left(text, 50000), {_SPACES})"
-# With the brackets that PostgreSQL itself writes, so that it can be compared.
 SEARCH = f"to_tsvector('simple', (((replace(' ' || {_AUTHOR}, ' ', ' {AUTHOR}') || ' ') || {_AUTHOR}) || ' ') || {_TEXT})"
 
 
 class Search(sa.ColumnElement[str]):
-    """The words of a mention, as PostgreSQL's index spells them."""
+    """The words of a mention, on PostgreSQL."""
 
     inherit_cache = True
     type = sa.Text()
@@ -193,15 +193,14 @@ class Search(sa.ColumnElement[str]):
 
 @compiles(Search, "postgresql")
 def _searched(_element: Search, _compiler: Any, **_: Any) -> str:
-    return SEARCH
-
-
-sa.Index("ix_mentions_search", Search(), _table=mentions, postgresql_using="gin").ddl_if(dialect="postgresql")
+    return "mentions.words"
 
 
 def is_described(name: str | None, kind: str, _parents: Any = None) -> bool:
-    """Whether this file describes a table of that name: SQLite's search index and the tables behind it are not ours to compare."""
-    return kind != "table" or name is None or not name.startswith(FTS)
+    """Whether this file describes what has that name: neither SQLite's tables for the search nor PostgreSQL's column and its index."""
+    if kind == "table":
+        return name is None or not name.startswith(FTS)
+    return (kind, name) not in (("column", "words"), ("index", "ix_mentions_search"))
 
 
 # Under which id each of our sources saw a mention. The first one answers it.

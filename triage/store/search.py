@@ -25,6 +25,8 @@ LONGEST = 400  # letters
 MOST_WORDS = 16
 NEWEST = 50_000  # mentions in which typos are forgiven
 NEAR_BYTES = 96 * 1024 * 1024
+WALK = 10_000  # mentions
+DENSE = 50  # of so many mentions one is asked for: then all are looked at
 LONGEST_NEAR = 2_000  # letters of a post that are looked at for that
 _PIECES = re.compile(r'(-?)(?:(\w+):)?(?:"([^"]*)"?|(\S+))')
 _WORD = re.compile(r"[^\W_]+")
@@ -98,9 +100,12 @@ def ids(connection: Connection, wanted: Wanted, below: int, limit: int) -> list[
     if connection.dialect.name == "sqlite":
         index = sa.table(FTS, sa.column("rowid"))
         statement = sa.select(index.c.rowid).where(where, index.c.rowid < below).order_by(index.c.rowid.desc()).limit(limit)
-    else:
-        statement = sa.select(mentions.c.id).where(where, mentions.c.id < below).order_by(mentions.c.id.desc()).limit(limit)
-    return [int(id_) for id_ in connection.scalars(statement)]
+        return [int(id_) for id_ in connection.scalars(statement)]
+    statement = sa.select(mentions.c.id).where(where, mentions.c.id < below).order_by(mentions.c.id.desc()).limit(limit)
+    # Common words are found among the newest by a walk. PostgreSQL, which takes a phrase for rare, would gather all posts that have it.
+    newest = connection.scalar(sa.select(mentions.c.id).where(mentions.c.id < below).order_by(mentions.c.id.desc()).limit(1)) or 0
+    found = connection.scalars(statement.where(mentions.c.id > newest - WALK)).all()
+    return [int(id_) for id_ in (found if len(found) >= limit else connection.scalars(statement))]
 
 
 def among(connection: Connection, wanted: Wanted, these: Sequence[int]) -> set[int]:
@@ -112,16 +117,20 @@ def among(connection: Connection, wanted: Wanted, these: Sequence[int]) -> set[i
     if only_not and len(wanted.without) > 1:
         return set.intersection(*(among(connection, Wanted(without=(word,)), these) for word in wanted.without))
     where = condition(connection, asked)
-    found: set[int] = set()
-    for start in range(0, len(these), 500):
-        part = list(these[start : start + 500])
+    ordered, found = sorted(these), set[int]()
+    for start in range(0, len(ordered), 500):
+        part = ordered[start : start + 500]
         if connection.dialect.name == "sqlite":
             index = sa.table(FTS, sa.column("rowid"))
-            statement = sa.select(index.c.rowid).where(where, index.c.rowid.in_(part))
+            # The index is asked anew for each number of a list. Where they are dense it is told their range, which is one walk.
+            dense = part[-1] - part[0] < DENSE * len(part)
+            near = index.c.rowid.between(part[0], part[-1]) if dense else index.c.rowid.in_(part)
+            statement = sa.select(index.c.rowid).where(where, near)
         else:
-            statement = sa.select(mentions.c.id).where(where, mentions.c.id.in_(part))
+            # Not by the words' index, which would gather all posts that have a common word: these few are looked at.
+            statement = sa.select(mentions.c.id).where(where.is_(sa.true()), mentions.c.id.in_(part))
         found |= {int(id_) for id_ in connection.scalars(statement)}
-    return set(these) - found if only_not else found
+    return set(these) - found if only_not else found.intersection(these)
 
 
 def _match(words: Iterable[str], author: str, without: Iterable[str]) -> str:

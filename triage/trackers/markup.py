@@ -90,7 +90,8 @@ def cut(text: str, room: int) -> str:
     if len(encoded) // 2 <= room:
         return text
     fits = encoded[: 2 * room].decode("utf-16-le", "surrogatepass")
-    return shorten(text, len(fits) if text.startswith(fits) else len(fits) - 1)  # the last one may be half an emoji
+    whole = len(fits) if text.startswith(fits) else len(fits) - 1  # the last one may be half an emoji
+    return shorten(text, whole) or "…"[: max(room, 0)]
 
 
 def web_address(url: str) -> str | None:

@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 
@@ -63,7 +64,7 @@ class Stream:
 
 
 class Hub:
-    """The streams of this process and the one task that watches the store for them. Everything here runs in the event loop's thread."""
+    """The streams of this process and the one task that watches the store for them. All but `soon` runs in the event loop's thread."""
 
     def __init__(self, app: App, ending: Callable[[], bool]) -> None:
         self._app = app
@@ -71,6 +72,8 @@ class Hub:
         self._streams: set[Stream] = set()
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
+        self._soon = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._mark: Mark | None = None
         self._everywhere: Everywhere = {}
 
@@ -93,6 +96,11 @@ class Hub:
         """It listens no more."""
         self._streams.discard(stream)
 
+    def soon(self) -> None:
+        """Something was written here: look at once. May be called from any thread."""
+        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(self._soon.set)
+
     async def _watch(self) -> None:
         try:
             while self._streams:
@@ -104,7 +112,9 @@ class Hub:
                     log.warning("pages are not live for now", why=str(error))
                 if self._ending():
                     break
-                await asyncio.sleep(pause)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._soon.wait(), pause)
+                self._soon.clear()
         finally:
             self._task = None
             for stream in list(self._streams):  # shut down, or failed: pages come back, or to another process

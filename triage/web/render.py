@@ -127,7 +127,12 @@ def is_part(request: Request) -> bool:
 
 
 def done(request: Request, said: str, to: str) -> Response:
-    """After a write: say what happened, at the page `to`. With htmx that page's part is asked for by the event `done`."""
+    """After a write: say what happened, at the page `to`. With htmx that page's part is asked for by the event `done`.
+
+    Pages that are live are told at once.
+    """
+    if hub := getattr(request.app.state, "hub", None):
+        hub.soon()
     if is_part(request):
         return Response(status_code=204, headers={"HX-Trigger": json.dumps({"said": said, "done": {"to": to}})})
     response = RedirectResponse(to, 303)

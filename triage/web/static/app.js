@@ -3,6 +3,7 @@
 
 const AHEAD = 30_000; // ms for which an item that was fetched ahead is shown without asking again
 const KEPT = 6; // items
+const TOLD_MS = 300; // so long a write waits for the stream to tell of it
 const one = (selector, within = document) => within.querySelector(selector);
 const item = () => one("#item");
 const shown = () => item()?.dataset.id ?? null;
@@ -32,6 +33,7 @@ function refuse(text) {
 
 const ahead = new Map(); // id -> {html, at}
 let asking = null;
+let headed = null; // the item that is to be shown, perhaps still on its way
 
 async function fetchItem(id, signal) {
   const answer = await fetch(`/mentions/${id}`, { headers: { "HX-Request": "true" }, signal });
@@ -75,12 +77,18 @@ function giveBackUnsent(id) {
 async function show(id, { fresh = false, push = true } = {}) {
   asking?.abort();
   const mine = (asking = new AbortController());
+  headed = id;
   const known = ahead.get(id);
   let html = !fresh && known && Date.now() - known.at < AHEAD ? known.html : null;
   try {
-    html ??= await fetchItem(id, mine.signal);
+    if (!html) {
+      item().asked = { id, at: performance.now() }; // live.js need not ask for what was told before this
+      html = await fetchItem(id, mine.signal);
+    }
   } catch (error) {
-    if (error.name !== "AbortError") refuse(`item ${id} can't be shown: ${error.message}`);
+    if (error.name === "AbortError") return false;
+    headed = shown();
+    refuse(`item ${id} can't be shown: ${error.message}`);
     return false;
   }
   if (mine.signal.aborted) return false;
@@ -105,6 +113,7 @@ function arrived() {
   if (!article) return;
   const id = article.dataset.id;
   item().dataset.id = id;
+  headed = id;
   mark(id);
   giveBackUnsent(id);
   document.body.dispatchEvent(new CustomEvent("shown", { detail: { id } }));
@@ -154,6 +163,7 @@ function step(by) {
 async function freshRows() {
   const list = one("#rows");
   if (!list) return;
+  list.asked = performance.now();
   const answer = await fetch(`/rows${location.search}`, { headers: { "HX-Request": "true" } });
   if (!answer.ok) return;
   const typed = document.activeElement?.closest("#rows .row")?.dataset.id;
@@ -165,6 +175,22 @@ async function freshRows() {
 // After a write.
 
 const after = new WeakMap(); // the request's element -> the id of the item to go on to
+const heard = new WeakMap(); // the same -> settles once the stream has told of what was written
+let writing = Promise.resolve(); // settles once the last write has its answer
+
+// Settles when the stream tells that an item changed. Where nothing is live it does so at once, else after a moment at the latest.
+function told(id) {
+  if (!document.body.dataset.live) return null;
+  return new Promise((done) => {
+    const hear = ({ detail }) => {
+      if (!detail?.all && !detail?.mentions?.includes(Number(id))) return;
+      document.body.removeEventListener("changed", hear);
+      done();
+    };
+    document.body.addEventListener("changed", hear);
+    setTimeout(() => document.body.removeEventListener("changed", hear), AHEAD);
+  });
+}
 
 async function written(to, source) {
   const id = /^\/mentions\/(\d+)$/.exec(to)?.[1];
@@ -183,12 +209,15 @@ async function written(to, source) {
   const within = item()?.contains(document.activeElement);
   const panel = source?.closest("details.panel");
   if (panel?.contains(document.activeElement)) document.activeElement.blur();
-  if (backTo === id) {
-    backTo = null;
+  const back = backTo === id;
+  if (back) backTo = null;
+  else if (next && shown() === id) choose(next);
+  // What is asked for after the stream has told of it is not asked for again by live.js.
+  await Promise.race([heard.get(source), new Promise((done) => setTimeout(done, TOLD_MS))]);
+  if (back) {
     await show(id, { fresh: true });
     one("#item-head")?.focus({ preventScroll: true });
-  } else if (next && shown() === id) choose(next);
-  else if (shown() === id) {
+  } else if (headed === id) {
     await show(id, { fresh: true, push: false });
     if (within && !owed) one("#item-head")?.focus({ preventScroll: true });
   }
@@ -201,7 +230,13 @@ document.body.addEventListener("refused", (event) => refuse(event.detail.value))
 document.body.addEventListener("done", (event) => written(event.detail.to, event.target));
 document.body.addEventListener("changed", (event) => forget(event.detail?.mentions));
 document.body.addEventListener("htmx:beforeRequest", (event) => {
-  const { xhr, elt } = event.detail;
+  const { xhr, elt, requestConfig } = event.detail;
+  if (requestConfig.verb === "post") {
+    const mine = (writing = new Promise((done) => xhr.addEventListener("loadend", done)));
+    document.body.dataset.writing = "1";
+    mine.then(() => { if (writing === mine) delete document.body.dataset.writing; });
+    heard.set(elt, told(/^\/mentions\/(\d+)\//.exec(requestConfig.path)?.[1]));
+  }
   // An element that left the page before its answer came can't tell what the answer says: its events reach nobody.
   xhr.addEventListener("readystatechange", () => {
     if (xhr.readyState !== XMLHttpRequest.DONE || elt.isConnected) return;
@@ -260,7 +295,9 @@ function press(key) {
 }
 
 async function takeBack() {
-  if (!lastDeed || lastDeed.id === shown() || Date.now() - lastDeed.at > 300_000) return press("z");
+  await writing; // a deed that is on its way is the last one
+  const here = lastDeed?.id === shown() && headed === shown(); // and nobody is on the way to the next item
+  if (!lastDeed || here || Date.now() - lastDeed.at > 300_000) return press("z");
   backTo = lastDeed.id;
   await htmx.ajax("POST", `/mentions/${backTo}/undo`, { source: document.body, swap: "none" });
   backTo = null; // where it was refused

@@ -2,6 +2,7 @@
 // says. Who else looks at the item is asked by each tab for itself.
 
 const ROWS_MS = 300;
+const ITEM_MS = 400; // longer than app.js waits before it asks for the item after a write of its own
 const HIDDEN_MS = 5000;
 const POLL_MS = 20000;
 const BEAT_MS = 10000;
@@ -33,6 +34,7 @@ function parsed(html) {
 const known = new Set();
 let rowsTimer = 0;
 let rowsBusy = false;
+let toldRows = 0;
 let arrived = 0;
 
 function note() {
@@ -41,11 +43,13 @@ function note() {
 }
 
 function askRows(ms = document.hidden ? HIDDEN_MS : ROWS_MS) {
+  toldRows = performance.now();
   if (!rowsTimer && document.getElementById("rows")) rowsTimer = setTimeout(rows, ms);
 }
 
 async function rows() {
   rowsTimer = 0;
+  if (document.getElementById("rows")?.asked > toldRows) return; // app.js has asked since
   if (rowsBusy) return askRows();
   rowsBusy = true;
   try {
@@ -130,7 +134,12 @@ function writing() {
 
 async function changedItem() {
   const id = shown();
+  const heardAt = performance.now();
   if (!id) return;
+  do await wait(ITEM_MS);
+  while (document.body.dataset.writing);
+  const { asked } = document.getElementById("item") ?? {};
+  if (shown() !== id || (asked?.id === id && asked.at > heardAt)) return; // app.js has asked since
   if (!writing()) return showItem(id);
   const html = await ask(`/mentions/${id}`).catch(() => null);
   const told = (within) => within.querySelector("article.item")?.dataset.told;
@@ -239,6 +248,7 @@ let lostAt = 0;
 let wasLive = false;
 
 function state(live, over) {
+  document.body.dataset.live = live ? "1" : "";
   if (live) {
     if (!wasLive || lostAt) act("changed", wasLive ? { all: true } : { mentions: [] }); // what happened while nobody listened
     wasLive = true;
