@@ -142,6 +142,7 @@ def _looked_at(made: Service, count: int, people: int, seconds: float, pause: fl
             timed(times, what, call)
             time.sleep(pause * draw.uniform(0.5, 1.5))
 
+        time.sleep(3 * pause * draw.random())  # people don't all begin in the same instant
         while time.monotonic() < end:
             look("list", lambda: _list(made, draw.choice(LISTS), name))
             look("item", lambda: _item(made, draw.randrange(1, count + 1), name))

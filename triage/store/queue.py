@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -167,11 +168,11 @@ class _Candidate:
     answered: bool
     tasks: list[int] = field(default_factory=list)
 
-    def key(self, now: datetime, due: Due | None) -> tuple[int, str, int]:
+    def key(self, now: datetime, due: Due | None) -> tuple[int, datetime, int]:
         """Urgent, stuck and nearly late first, the latest of them above; then the oldest."""
         soon = due is not None and due.is_soon(now)
         moment = due.at if due is not None and soon and not self.urgent else self.since
-        return (0 if self.urgent or soon else 1, moment.isoformat(), self.mention or -min(self.tasks))
+        return (0 if self.urgent or soon else 1, moment, self.mention or -min(self.tasks))
 
 
 class Queue:
@@ -293,21 +294,21 @@ class Queue:
         if wanted.is_text or wanted.without or wanted.ticket:
             fit = self._fitting(connection, wanted, [one.mention for one in found if one.mention is not None])
             found = [one for one in found if one.mention in fit]
-        keyed = sorted(
-            ((one.key(now, self._due(one)), one) for one in found),
-            key=lambda pair: pair[0],
-        )
+        keyed = sorted(((one.key(now, self._due(one)), one) for one in found), key=itemgetter(0))
         begin = _cursor(after)
         keyed = [pair for pair in keyed if begin is None or pair[0] > begin]
         chosen = keyed[:limit]
-        more = "|".join(map(str, chosen[-1][0])) if len(keyed) > limit else ""
+        loud, moment, last = chosen[-1][0] if len(keyed) > limit else (0, now, 0)
+        more = f"{loud}|{moment.isoformat()}|{last}" if len(keyed) > limit else ""
         posts = {row.mention: row for row in self._rows(connection, [one.mention for _, one in chosen if one.mention is not None], now)}
         lone = {row.open[0].id: row for row in _lone(connection, [one.tasks[0] for _, one in chosen if one.mention is None])}
         told = [posts.get(one.mention) if one.mention is not None else lone.get(one.tasks[0]) for _, one in chosen]
         return Page(tuple(row for row in told if row is not None), more, (), more_than)
 
     def _due(self, one: _Candidate) -> Due | None:
-        return self._targets.due(one.label, one.source, one.created, answered=one.answered) if one.mention is not None else None
+        if one.mention is None or not self._targets.aims:
+            return None
+        return self._targets.due(one.label, one.source, one.created, answered=one.answered)
 
     def _listed(
         self,
@@ -526,7 +527,7 @@ _ORDERING = (
     mentions.c.source,
     mentions.c.created_at,
     verdicts.c.label,
-    items.c.answered_at,
+    items.c.answered_at.is_not(None).label("answered"),
 )
 
 
@@ -582,29 +583,27 @@ def _mention_columns(filters: Filters) -> sa.Select[Any]:
 def _gather(found: Iterable[Any]) -> list[_Candidate]:
     """One candidate an item, of its actions, oldest first."""
     made: dict[int, _Candidate] = {}
-    for row in found:
-        key = row.id if row.id is not None else -row.action_id
+    for action_id, since, state, urgent, id_, source, created, label, answered in found:
+        key = id_ if id_ is not None else -action_id
         one = made.get(key)
         if one is None:
-            one = made[key] = _Candidate(
-                row.id, row.since, False, row.label, row.source or "", row.created_at or row.since, row.answered_at is not None
-            )
-        one.urgent = one.urgent or bool(row.urgent) or row.state in STUCK
-        one.tasks.append(row.action_id)
+            one = made[key] = _Candidate(id_, since, False, label, source or "", created or since, answered)
+        one.urgent = one.urgent or bool(urgent) or state in STUCK
+        one.tasks.append(action_id)
     return list(made.values())
 
 
 def _candidate(row: RowMapping) -> _Candidate:
     created: datetime = row["created_at"]
-    return _Candidate(row["id"], created, False, row["label"], row["source"], created, row["answered_at"] is not None)
+    return _Candidate(row["id"], created, False, row["label"], row["source"], created, row["answered"])
 
 
-def _cursor(after: str) -> tuple[int, str, int] | None:
+def _cursor(after: str) -> tuple[int, datetime, int] | None:
     loud, _, rest = after.partition("|")
     moment, _, last = rest.rpartition("|")
     try:
-        return int(loud), moment, int(last)
-    except ValueError:
+        return int(loud), datetime.fromisoformat(moment).astimezone(UTC), int(last)
+    except (ValueError, OverflowError):
         return None
 
 
