@@ -43,6 +43,7 @@ _WORD = regex.compile(r"\S+\s*")
 _URL = regex.compile(r"(?i)https?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]}]")
 _PUBLIC_HOST = regex.compile(r"(?i)https?://(?:[^\s/@]*@)?(?:[\p{L}\p{N}-]+\.)+\p{L}{2,}(?::\d+)?(?:[/?#]|$)")
 _REMOTE_NAME = regex.compile(r"(?i)(?<![\w/=])(@[a-z0-9_]+(?:[a-z0-9_.-]*[a-z0-9_]+)?)@[\p{L}\p{N}][\p{L}\p{N}._:-]*")
+_PIECES = regex.compile(r"https?://\S+|[\p{L}\p{M}\p{N}]+|\p{Extended_Pictographic}")
 _NAMES_AT_START = regex.compile(r"(?i)\A(?:\s*@[\w.-]+(?:@[\w.:-]+)?[\s,:;]*)+")
 _SHORTCODE = regex.compile(r":[a-zA-Z0-9_]{2,}:")
 _HOSTILE_NAME = regex.compile(r"(?i)[@#<>\[\]{}|~!\\/^*_=`&;\n]|\bwww\.|\w\.\p{L}{2,}|:\w|\p{M}{4,}")
@@ -223,7 +224,7 @@ def normalised(text: str) -> str:
     """Letters, digits and addresses in one case, blank-separated: equal for texts that only typography tells apart."""
     visible = _JOINERS.sub("", neutralise(text))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
-    return " ".join(regex.findall(r"https?://\S+|[\p{L}\p{M}\p{N}]+|\p{Extended_Pictographic}", folded))
+    return " ".join(_PIECES.findall(folded))
 
 
 def shorten(text: str, limit: int, ellipsis: str = "…") -> str:
