@@ -29,6 +29,7 @@ SENT = frozenset({State.DONE})
 UNDER_WAY = frozenset({State.PLANNED, State.SENDING})
 LIKE = 80.0  # of 100: how like a question must be to one that was answered
 LEAST_WORDS = 4  # in a question; fewer are like anything
+LONGEST_ASKED = 4_000  # characters of a question that are compared
 
 # What an author writes whom somebody has helped. Whole words, a `*` takes every ending.
 _THANKS = (
@@ -433,4 +434,4 @@ def suggest(text: str, earlier: Sequence[Answered], *, least: float = LIKE) -> S
 
 
 def _bare(text: str) -> str:
-    return normalised(without_links(without_names_at_start(text)))
+    return normalised(without_links(without_names_at_start(text[:LONGEST_ASKED])))
