@@ -58,7 +58,7 @@ def test_each_sees_what_is_theirs_to_wait_for_or_to_decide(app: Service, site: S
     """Approvers and admins all of it, the writer theirs, a member of the group what waits for the group; others no such tab."""
     ana, bo, lex = (site.visitor(Role.TRIAGER, name) for name in ("ana", "bo", "lex"))
     approver, admin, viewer = (site.visitor(role) for role in (Role.APPROVER, Role.ADMIN, Role.VIEWER))
-    assert (tab(ana), tab(approver), listed(approver)) == (None, "", [])
+    assert (tab(ana), tab(approver), listed(approver)) == (None, None, [])
     assert "Nothing waits for an approval" in approver.get("/?state=approval").text
     law, boss = asked(app, "my lawyer asks how", "ana"), asked(app, "how is the contract?", "bo")
     assert [(tab(one), listed(one)) for one in (ana, bo, lex, approver, admin, viewer)] == [

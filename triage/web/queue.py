@@ -150,7 +150,7 @@ def panes(request: Request, app: App, who: Person) -> dict[str, Any]:
         "tabs": [
             (name, shown, address(replace(filters, state=name)), _at_most(numbers.get(name)))
             for name, shown in TABS.items()
-            if name != "approval" or numbers[name] or filters.state == name or who.role.may(Role.APPROVER)
+            if name != "approval" or numbers[name] or filters.state == name
         ],
         "saved": app.store.queue.saved(who.name),
         "sources": sorted({*sources, *app.sources}),
