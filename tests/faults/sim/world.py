@@ -373,7 +373,7 @@ class World:
     def beat(self) -> None:
         """Beat rings for everything that is due."""
         while not self.healing:
-            self.scheduler.sleep(120.0 + 480.0 * self.scheduler.rng.random())
+            self.scheduler.sleep(60.0 + 240.0 * self.scheduler.rng.random())
             if self.plan.bell != "away":
                 self._deliver("triage.tick", [], 0.0)
 
