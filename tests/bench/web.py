@@ -145,7 +145,9 @@ def _looked_at(made: Service, count: int, people: int, seconds: float, pause: fl
         time.sleep(3 * pause * draw.random())  # people don't all begin in the same instant
         while time.monotonic() < end:
             look("list", lambda: _list(made, draw.choice(LISTS), name))
-            look("item", lambda: _item(made, draw.randrange(1, count + 1), name))
+            mention = draw.randrange(1, count + 1)
+            timed(times, "item", partial(_item, made, mention, name))
+            look("the answer panel of it", partial(_panel, made, mention, name))
             look("exact search", partial(_list, made, _search(made, draw, count), name))
         return times
 
@@ -174,9 +176,14 @@ def _list(made: Service, query: str, name: str) -> None:
 
 
 def _item(made: Service, mention: int, name: str) -> None:
-    """The item's pane and the panel below it, which is asked for by itself."""
+    """The item's pane."""
     request, person = _request(made, f"/mentions/{mention}", "", name)
     assert item.show(request, made, person, mention).status_code == 200
+
+
+def _panel(made: Service, mention: int, name: str) -> None:
+    """What an answer is written in, with prepared and suggested ones; the page asks for it when the item is there."""
+    request, person = _request(made, f"/mentions/{mention}/reply", "", name)
     assert reply.show(request, made, person, mention).status_code == 200
 
 

@@ -56,7 +56,11 @@ ROWS = {
         for database in ("SQLite", "PostgreSQL")
         for what in (
             *(f"insights of {days} days" for days in (7, 30, 90)),
-            *(f"{looked}, {share}" for looked in ("list", "item", "exact search") for share in ("median", "95th percentile")),
+            *(
+                f"{looked}, {share}"
+                for looked in ("list", "item", "the answer panel of it", "exact search")
+                for share in ("median", "95th percentile")
+            ),
         )
     ],
     "browser": ["browser: first load of the queue, all files as served", "browser: key j to the next item, median of 3"],
