@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import re
 import signal
+from typing import Any
 
 import requests
 
 from tests.acceptance.rig import Rig, read_only
 from tests.fixtures_services import eventually
 from tests.ledger_check import Checker
+
+
+def answerable(queue: list[dict[str, Any]]) -> list[str]:
+    """The numbers of the tasks that want an answer."""
+    return [str(row["id"]) for row in queue if row["what"] == "answer"]
 
 
 def test_the_demo_shows_the_whole_way_and_can_be_left_at_any_time(rig: Rig) -> None:
@@ -38,11 +44,14 @@ def test_the_demo_shows_the_whole_way_and_can_be_left_at_any_time(rig: Rig) -> N
         hashtags=frozenset({"quayside"}),
     )
     assert checker.violations() == []
-
     with rig.command("demo", "--folder", "T", "--seconds", "8") as demo:
         assert eventually(lambda: re.search(r" [1-9]\d* posts fetched", demo.said) is not None, 90.0), demo.said
         world = json.loads((folder / "sandbox.json").read_text())
         assert requests.get(world["jira"]["url"], timeout=10).status_code == 200
+        terminal = {"TRIAGE_CONFIG": str(folder / "config.yaml")}  # all that the demo says to export
+        assert eventually(lambda: bool(answerable(rig.triage("queue", "--json", env=terminal).json)), 60.0)
+        (task, *_) = answerable(rig.triage("queue", "--json", env=terminal).json)
+        assert "held until" in rig.triage("answer", task, "It does.", env=terminal).all
         demo.ask(signal.SIGINT)
         assert demo.ended(15.0) == 0, demo.said
     assert "All stopped." in demo.said

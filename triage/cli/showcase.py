@@ -31,7 +31,7 @@ sources:
   quayside:
     platform: mastodon
     url: {mastodon}
-    token: {{env: DEMO_MASTODON_TOKEN}}
+    token: {{file: {folder}/mastodon.token}}
     hashtags: [quayside]
     roster: [{roster}]
     every: 5s
@@ -42,7 +42,7 @@ trackers:
     url: {jira}
     deployment: cloud
     user: {email}
-    token: {{env: DEMO_JIRA_TOKEN}}
+    token: {{file: {folder}/jira.token}}
     project: {project}
 notifiers:
   oncall:
@@ -71,7 +71,9 @@ def show(folder: Path, seconds: float, *, exit_when_done: bool) -> int:
             [sys.executable, "-m", "triage.sandbox", "--folder", str(folder / "sandbox"), "--ready", str(folder / "sandbox.json")]
         )
         world = _await_sandbox(folder / "sandbox.json", sandbox)
-        os.environ |= {"DEMO_MASTODON_TOKEN": world["mastodon"]["token"], "DEMO_JIRA_TOKEN": world["jira"]["token"]}
+        for name in ("mastodon", "jira"):  # files, so that the commands that the demo proposes need no environment
+            with os.fdopen(os.open(folder / f"{name}.token", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(world[name]["token"])
         os.environ["TRIAGE_CONFIG"] = str(_write_config(folder, world))
         from triage.cli.common import load_config
 
