@@ -12,6 +12,7 @@ When whoever asked goes away, the zygote kills all its children and ends.
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import json
 import os
 import select
@@ -82,6 +83,8 @@ class Forked:
         """Ask it to end and wait; its exit code. AssertionError when it does not end."""
         self.signal(signal.SIGTERM)
         if not self.ended(seconds):
+            self.signal(signal.SIGUSR1)  # it tells where each of its threads is
+            time.sleep(1.0)
             self.signal(signal.SIGKILL)
             self.ended(5.0)
             raise AssertionError(f"process {self.pid} did not end within {seconds:g} s:\n{self.said[-3000:]}")
@@ -244,6 +247,7 @@ def _become(order: Mapping[str, Any]) -> None:
         os.setpgid(0, 0)
         for stream, name in ((1, order.get("out", order["log"])), (2, order["log"])):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream)
+        faulthandler.register(signal.SIGUSR1, file=2)
         if "in" in order:
             os.dup2(os.open(order["in"], os.O_RDONLY), 0)
         os.environ.clear()
