@@ -19,6 +19,7 @@ from triage import tasks
 from triage.app import App
 from triage.classifier import Classifier, model_folder
 from triage.errors import UserError
+from triage.sandbox.stopping import stop_when_asked
 
 
 def _worker(number: int) -> None:
@@ -30,14 +31,8 @@ def _beat(number: int) -> None:
     tasks.app.Beat(quiet=True, loglevel="WARNING").run()
 
 
-def _stop_on_sigterm() -> threading.Event:
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    return stop
-
-
 def _sweeper(number: int) -> None:
-    stop = _stop_on_sigterm()
+    stop = stop_when_asked(signal.SIGTERM)
     sweeping = threading.Thread(target=tasks.run_sweep, args=(tasks.ready(), stop))
     sweeping.start()
     while not stop.wait(0.2):
@@ -47,7 +42,7 @@ def _sweeper(number: int) -> None:
 
 def _poller(number: int) -> None:
     """Polls all the time, whether it is its turn or not: what two hosts do whose clocks differ."""
-    stop = _stop_on_sigterm()
+    stop = stop_when_asked(signal.SIGTERM)
     parts = App(configuration.load(), role="worker")
     tasks.know_sources(parts)
     while not stop.wait(0.05):
@@ -73,7 +68,7 @@ def main(wanted: list[str]) -> int:
             if not child:
                 _be(role, number, loaded)
             children[child] = f"{role} {number}"
-    over = _stop_on_sigterm()
+    over = stop_when_asked(signal.SIGTERM)
     while not over.is_set():
         child, status = os.waitpid(-1, os.WNOHANG)
         if child:

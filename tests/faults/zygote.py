@@ -297,12 +297,10 @@ def _scale() -> None:
 
 def _sweep() -> int:
     """The product's worker without a broker: what `celeryd_after_setup` starts."""
-    from threading import Event
-
     from triage import logs, tasks
+    from triage.sandbox.stopping import stop_when_asked
 
-    stop = Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = stop_when_asked(signal.SIGTERM)
     logs.setup("info")
     tasks.run_sweep(tasks.ready(), stop)
     return 0

@@ -9,7 +9,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 from triage.sandbox.http import Reply, Request, Server
@@ -17,6 +17,7 @@ from triage.sandbox.jira import JiraServer
 from triage.sandbox.mastodon import MastodonServer
 from triage.sandbox.mastodon_state import DOMAIN
 from triage.sandbox.receiver import Receiver
+from triage.sandbox.stopping import stop_when_asked
 from triage.sandbox.world import World
 
 
@@ -36,9 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ready", type=Path, metavar="FILE", help="write addresses and tokens into this file (JSON) once all listen")
     options = parser.parse_args(arguments)
 
-    over = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
+    over = stop_when_asked(signal.SIGTERM, signal.SIGINT)
     mastodon = MastodonServer(options.folder, port=options.mastodon_port, version=options.mastodon_version)
     jira = JiraServer(options.folder, port=options.jira_port, flavour=options.jira_flavour)
     receiver = Receiver(options.folder, port=options.receiver_port)
