@@ -13,7 +13,7 @@ from tests.web.site import Site
 from triage.errors import NotAccepted, OutcomeUnknown, Refused, Unauthorized, UserError
 from triage.mention import State, Visibility
 from triage.person import Role
-from triage.pipeline import boosting, items, people
+from triage.pipeline import boosting, items, judge, people
 from triage.web.access import csrf
 
 MORE = """
@@ -150,6 +150,34 @@ def test_only_praise_is_boosted(app: Service, site: Site) -> None:
         boosting.ask(app, mention, "ana")
     items.label(app, mention, "praise", "ana")
     assert 'data-key="b"' in ana.get(f"/mentions/{mention}/reply").text
+
+
+def test_what_is_no_praise_any_more_is_not_boosted(app: Service) -> None:
+    """Somebody relabels the post while the boost is held: its task is open again."""
+    mention, _ = praised(app)
+    boosting.ask(app, mention, "ana")
+    judge.relabel(app, mention, "bug_report", "bo")
+    app.pass_(hours=1)
+    assert app.acme.boosts == []
+    (row,) = app.actions("boost")
+    assert (row["state"], row["error"]) == ("cancelled", "it is not praise any more")
+
+
+def test_what_waits_for_a_server_counts_however_long(app: Service) -> None:
+    """The day's limit holds over an outage of more than a day: all of it would go out when the server is back."""
+    first, second, third = (praised(app, text=f"I love part {number}")[0] for number in range(3))
+    for mention in (first, second):
+        app.acme.fail("boost", NotAccepted("busy"))
+        boosting.ask(app, mention, "ana")
+    app.pass_(seconds=15)
+    assert [(row["state"], row["attempt"]) for row in app.actions("boost")] == [("planned", 1)] * 2
+    app.clock.move(hours=26)
+    with pytest.raises(UserError, match="has its 2"):
+        boosting.ask(app, third, "ana")
+    app.pass_(seconds=15)
+    assert len(app.acme.boosts) == 2
+    with pytest.raises(UserError, match="has its 2"):
+        boosting.ask(app, third, "ana")
 
 
 def test_z_takes_it_back_while_it_is_held(app: Service, site: Site) -> None:

@@ -707,3 +707,15 @@ def test_a_trainee_claims_what_is_free_and_takes_nothing_from_anybody(app: Servi
     assert app.store.claims.of([mention], now)[mention].by == "ana"
     assert tim.post(f"/mentions/{mention}/claim", htmx=True, over=True, holder="ana").status_code == 403
     assert app.store.claims.of([mention], now)[mention].by == "ana"
+
+
+def test_nobody_passes_by_an_approval_while_the_rule_is_not_known(app: Service) -> None:
+    """An edited post waits to be judged anew, and its rule may be another then; of a rule that is gone nobody knows whom it asked."""
+    mention, _ = asked(app, "how do I share?")
+    with app.store.database.write() as connection:
+        connection.execute(sa.update(mentions).where(mentions.c.id == mention).values(due_at=app.clock.now()))
+    with pytest.raises(UserError, match="not judged yet"):
+        people.answer_mention(app, mention, "Press Share.", "ana")
+    app.pass_(seconds=1)
+    assert people.answer_mention(app, mention, "Press Share.", "ana")
+    assert people.approval(app.config, "renamed since") == next(rule.approve for rule in app.config.rules if rule.approve)

@@ -57,6 +57,8 @@ def _written(parts: Parts, mention_id: int, text: str, by: str, hold: float, *, 
     mention = parts.store.desk.take(mention_id)[0].mention
     platform = answering(parts, mention)
     approve = approval(parts.config, parts.store.replies.rule(mention_id))
+    if approve is None:
+        raise UserError("the post is not judged yet, and some rules want an approval; label it first, or try again in a moment")
     if by_hand:
         return Written(text, [text], None, by_hand=True, passed=_passed(parts, mention_id, text, by, approve))
     if platform is None:
@@ -84,9 +86,18 @@ def answering(parts: Parts, mention: Mention) -> Platform | None:
     return platform if platform is not None and platform.manifest.replies else None
 
 
-def approval(config: Config, rule: str) -> str:
-    """Who must let an answer go by the rule that took the post, empty where nobody must."""
-    return next((one.approve or "" for one in config.rules if one.name == rule), "")
+def approval(config: Config, rule: str | None) -> str | None:
+    """Who must let an answer go by the rule that took the post, empty where nobody must; None where that is not known before it is judged.
+
+    Of a rule that is not in the config any more nobody knows: then whoever the first rule that wants somebody names.
+    """
+    asked = [one.approve for one in config.rules if one.approve]
+    if not asked:
+        return ""
+    if rule is None:
+        return None
+    known = next((one.approve or "" for one in config.rules if one.name == rule), None)
+    return known if known is not None or not rule else asked[0]
 
 
 def unsend(parts: Parts, mention_id: int, by: str, *, answer: int | None = None) -> str:

@@ -75,7 +75,7 @@ def desk(parts: Parts, mention_id: int) -> Desk:
         tuple(one for one in situation.given if one.mention_id == mention_id),
         more["newest"],
         more["label"],
-        approval(config, more["rule"]),
+        approval(config, more["rule"]) or "",
         tuple(ready),
         found,
         VISIBLE[mention.visibility],

@@ -25,6 +25,7 @@ BOOSTED = "boosted"
 """The line of the trail that a boost leaves."""
 
 DAY = timedelta(hours=24)
+LONGEST_TRIED = timedelta(days=14)  # longer than any outage that a boost would wait for
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,10 @@ class Boosts:
             if Visibility(mention["visibility"]).is_private or mention["deleted_at"] is not None:
                 raise UserError("the post is private or gone by now; nothing was done")
             tasks = sa.select(actions.c.id).where(
-                actions.c.mention_id == mention_id, actions.c.via == HUMAN, actions.c.state == str(State.PLANNED)
+                actions.c.mention_id == mention_id,
+                actions.c.kind == str(ActionKind.TASK),
+                actions.c.via == HUMAN,
+                actions.c.state == str(State.PLANNED),
             )
             closed = [int(id_) for id_ in connection.execute(tasks.order_by(actions.c.id)).scalars()]
             for task_id in closed:
@@ -155,12 +159,17 @@ class Boosts:
 
 
 def _used(connection: Connection, source: str, now: datetime) -> tuple[int, datetime | None]:
-    """How many boosts of a source were begun within 24 hours or still wait, and when the oldest of those begun leaves that day."""
+    """How many boosts of a source were begun or ended within 24 hours or still wait, and when the oldest of the former leaves that day.
+
+    One that met an outage may have begun days ago and go out today.
+    """
     boost = sa.and_(actions.c.kind == str(ActionKind.BOOST), actions.c.via == source)
-    begun = sa.select(sa.func.count(), sa.func.min(actions.c.first_intent_at)).where(
-        boost, actions.c.first_intent_at > now - DAY, actions.c.state != str(State.CANCELLED)
+    late = sa.func.coalesce(actions.c.closed_at, actions.c.first_intent_at)
+    begun = sa.select(sa.func.count(), sa.func.min(late)).where(
+        boost, actions.c.first_intent_at > now - LONGEST_TRIED, late > now - DAY, actions.c.state != str(State.CANCELLED)
     )
-    waits = sa.select(sa.func.count()).where(OPEN, boost, actions.c.first_intent_at.is_(None))
+    there = sa.and_(actions.c.first_intent_at > now - LONGEST_TRIED, late > now - DAY)  # counted above
+    waits = sa.select(sa.func.count()).where(OPEN, boost, sa.or_(actions.c.first_intent_at.is_(None), ~there))
     count, oldest = connection.execute(begun).one()
     return count + (connection.scalar(waits) or 0), oldest + DAY if oldest is not None else None
 

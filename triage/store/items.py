@@ -144,7 +144,7 @@ class Items:
             hold(connection, mention_id, seen)
             mine = sa.select(actions).where(actions.c.mention_id == mention_id).order_by(actions.c.id)
             found = connection.execute(mine).mappings().all()
-            tasks = [row["id"] for row in found if row["via"] == HUMAN and row["state"] == State.PLANNED]
+            tasks = [row["id"] for row in found if row["via"] == HUMAN and row["kind"] == ActionKind.TASK and row["state"] == State.PLANNED]
             if not tasks:
                 raise UserError(_nothing_open(found))
             for task_id in tasks:

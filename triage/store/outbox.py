@@ -18,9 +18,10 @@ from sqlalchemy.engine import Connection, RowMapping
 from triage.budget import Purpose
 from triage.delivery import Move
 from triage.errors import UserError
-from triage.mention import HUMAN, ActionKind, Receipt, State, Ticket, Visibility, Work
+from triage.mention import HUMAN, ActionKind, Label, Receipt, State, Ticket, Visibility, Work
 from triage.store import rows
 from triage.store.accounts import Accounts
+from triage.store.changes import withdraw_boost
 from triage.store.database import Database
 from triage.store.markers import MARKED, marker_of
 from triage.store.moves import add_audit, cancel, withdraw_ticket
@@ -235,6 +236,11 @@ class Outbox:
         if boost and Visibility(visibility).is_private:  # whatever a person's word was, and when
             cancel(connection, row["id"], now, "a private post is never boosted")
             return True
+        if boost and deleted_at is None and due_at is None:
+            last = sa.select(verdicts.c.label).where(verdicts.c.mention_id == row["mention_id"]).order_by(verdicts.c.id.desc()).limit(1)
+            if connection.scalar(last) != Label.PRAISE:
+                withdraw_boost(connection, row, "it is not praise any more", "triage", now)
+                return True
         if deleted_at is not None:
             if row["kind"] == ActionKind.TICKET:
                 withdraw_ticket(connection, row["id"], now, "the post was deleted by its author")

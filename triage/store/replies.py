@@ -356,12 +356,14 @@ class Replies:
         with self._database.read() as connection:
             return connection.scalar(sa.select(forms.c.once).where(forms.c.once == once)) is not None
 
-    def rule(self, mention_id: int) -> str:
-        """The name of the rule that took a mention last; empty before it was judged."""
+    def rule(self, mention_id: int) -> str | None:
+        """The name of the rule that took a mention last; None until it is judged, and while it waits to be judged anew."""
         last = sa.select(verdicts.c.data).where(verdicts.c.mention_id == mention_id).order_by(verdicts.c.id.desc()).limit(1)
+        waits = sa.select(mentions.c.due_at).where(mentions.c.id == mention_id)
         with self._database.read() as connection:
-            data = connection.scalar(last)
-        return str(data.get("rule", "")) if data else ""
+            if (data := connection.scalar(last)) is None or connection.scalar(waits) is not None:
+                return None
+        return str(data.get("rule", ""))
 
     def answered(self, label: str | None, language: str | None) -> list[Answered]:
         """Questions of that label and language that we answered, newest first; public ones alone: what was said in private stays so."""
