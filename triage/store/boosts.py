@@ -165,11 +165,9 @@ def _used(connection: Connection, source: str, now: datetime) -> tuple[int, date
     """
     boost = sa.and_(actions.c.kind == str(ActionKind.BOOST), actions.c.via == source)
     late = sa.func.coalesce(actions.c.closed_at, actions.c.first_intent_at)
-    begun = sa.select(sa.func.count(), sa.func.min(late)).where(
-        boost, actions.c.first_intent_at > now - LONGEST_TRIED, late > now - DAY, actions.c.state != str(State.CANCELLED)
-    )
-    there = sa.and_(actions.c.first_intent_at > now - LONGEST_TRIED, late > now - DAY)  # counted above
-    waits = sa.select(sa.func.count()).where(OPEN, boost, sa.or_(actions.c.first_intent_at.is_(None), ~there))
+    today = sa.and_(actions.c.first_intent_at > now - LONGEST_TRIED, late > now - DAY)
+    begun = sa.select(sa.func.count(), sa.func.min(late)).where(boost, today, actions.c.state != str(State.CANCELLED))
+    waits = sa.select(sa.func.count()).where(OPEN, boost, sa.or_(actions.c.first_intent_at.is_(None), ~today))
     count, oldest = connection.execute(begun).one()
     return count + (connection.scalar(waits) or 0), oldest + DAY if oldest is not None else None
 
