@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from triage.config_rules import handle_glob
+from triage.config.rules import handle_glob
 from triage.mention import Label, Mention, State, Visibility
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from triage.config_rules import Answer, Style, same_language
+from triage.config.rules import Answer, Style, same_language
 from triage.contracts import Shown
 from triage.links import Look, doubtful, gone
 from triage.mention import Author, Mention, State, Visibility

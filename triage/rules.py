@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from triage.config_rules import Rule, When, check, handle_glob, same_language
+from triage.config.rules import Rule, When, check, handle_glob, same_language
 from triage.mention import EMPTY, HUMAN, ActionKind, Author, Label, Mention, Plan, Problem, Verdict
 from triage.words import word_in
 

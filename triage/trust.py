@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from triage.config import Config
-from triage.config_rules import Rule
+from triage.config.rules import Rule
 from triage.mention import ActionKind, Plan
 
 RECENT = 20  # the last audits, which alone can end a rule's autonomy: a change for the worse must not hide behind a good past

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.configs import CANARY, HERE, STEP, outcome, parse, refusal
-from triage import config, config_lines
+from triage import config
+from triage.config import lines
 from triage.errors import ConfigError
 from triage.mention import Label
 
@@ -406,7 +407,7 @@ def test_what_is_no_duration_is_refused(text: Any) -> None:
 
 def test_yaml_reads_text_as_people_mean_it() -> None:
     """Norwegian is no `false`, a time is no number, an id keeps its zeros, and 500 may be a word to look for."""
-    data, _ = config_lines.read("a: no\nb: 1:30\nc: 2024-01-01\nd: 007\ne: 1.5\nf: 0x10\ng: true\nh: ~\ni: -3\nj: 1e3\n", "x")
+    data, _ = lines.read("a: no\nb: 1:30\nc: 2024-01-01\nd: 007\ne: 1.5\nf: 0x10\ng: true\nh: ~\ni: -3\nj: 1e3\n", "x")
     assert data == {"a": "no", "b": "1:30", "c": "2024-01-01", "d": "007", "e": 1.5, "f": 16, "g": True, "h": None, "i": -3, "j": 1000.0}
     rule = parse(RULE.format(then="task", when="{language: no, words: [500, 502]}")).rules[0]
     assert (rule.when.language, rule.when.words) == (("no",), ("500", "502"))

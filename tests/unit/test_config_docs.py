@@ -10,7 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from tests.unit.configs import parse
-from triage import app, config, config_lines
+from triage import app, config
+from triage.config import lines
+from triage.config.connectors import KEYS, ROLES
 from triage.mention import Label
 
 # The sample
@@ -29,7 +31,7 @@ def test_the_sample_loads_and_sends_nothing() -> None:
 
 def test_the_sample_shows_every_key_and_its_comments_tell_the_defaults() -> None:
     """With every comment switched on it still loads, and holds each key that there is."""
-    data, places = config_lines.read(uncommented(config.sample()), "sample")
+    data, places = lines.read(uncommented(config.sample()), "sample")
     shown = {".".join("*" if isinstance(part, int) else part for part in key) for key in places}
     shown = {re.sub(r"^(sources|trackers|notifiers|components|groups)\.\w+", r"\1.*", key) for key in shown}
     for key, _ in keys_of(config.Config):
@@ -58,7 +60,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
 def keys_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
     """Every key of a model and of the models in it, in order, with its description."""
-    from triage.config_errors import is_model, item_type, key_of, plain_types
+    from triage.config.errors import is_model, item_type, key_of, plain_types
 
     rows = []
     for name, field in model.model_fields.items():
@@ -67,8 +69,8 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
         assert field.description, f"{key} has no description"
         rows.append((key, field.description))
         inner = item_type(kind)
-        if key in config.KEYS:
-            rows += keys_of(config.KEYS[key], f"{key}.<name>.")
+        if key in KEYS:
+            rows += keys_of(KEYS[key], f"{key}.<name>.")
         elif is_model(kind):
             rows += keys_of(kind, f"{key}.")
         elif is_model(inner):
@@ -105,7 +107,7 @@ def test_every_option_of_every_connector_is_documented() -> None:
     """The tables of docs/configuration.md hold each option, with the words of its manifest's model; a new connector adds its rows."""
     rows = {(key, text) for key, _, text in documented() if ": " in key}
     wanted = {
-        (f"{config.ROLES[section]} {name}: {key}", field.description)
+        (f"{ROLES[section]} {name}: {key}", field.description)
         for section, kind in (("sources", "platforms"), ("trackers", "trackers"), ("notifiers", "notifiers"))
         for name in app.names(kind)
         for key, field in app.manifest(kind, name).options.model_fields.items()
@@ -117,7 +119,7 @@ def test_every_option_of_every_connector_is_documented() -> None:
 
 def test_every_signal_can_be_asked_for_by_a_rule() -> None:
     """The rules know the words that the signals' module finds, and no others."""
-    from triage.config_rules import Signal
+    from triage.config.rules import Signal
     from triage.signals import SIGNALS
 
     assert get_args(Signal) == SIGNALS

@@ -190,7 +190,7 @@ def test_the_architecture_names_every_table() -> None:
 def test_the_architecture_shows_the_layers_that_are_checked() -> None:
     """The same lines as in pyproject.toml."""
     contracts = tomllib.loads(page("pyproject.toml"))["tool"]["importlinter"]["contracts"]
-    [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers" and contract["containers"] == ["triage"]]
     [shown] = [body.splitlines() for words, body in blocks(page("docs/architecture.md")) if words == "layers"]
     assert shown == layers
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.configs import parse, refusal
-from triage.config_rules import Answer, Style
+from triage.config.rules import Answer, Style
 from triage.contracts import Shown
 from triage.mention import Author, Mention, State, Visibility
 from triage.person import Person, Role

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triage.config import Connector, Secret
-from triage.config_secrets import absolute, put
+from triage.config.secret import absolute, put
 from triage.contracts import LetsIn
 from triage.errors import Refused, Unauthorized, UserError
 from triage.pipeline.parts import Parts

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-from triage.config_errors import nearest
+from triage.config.errors import nearest
+from triage.config.values import Count, Flag, Section, Share, Target, Text, Words, listed
 from triage.mention import Label, Visibility
 
 Step = Literal["ticket", "task", "draft", "alert", "archive"]
@@ -28,27 +29,6 @@ ANSWER_NAMES = ("author", "handle", "ticket", "url", "product")
 
 APPROVERS = ("approver", "admin")
 """The roles that a rule may name in `approve`, beside the groups of the config."""
-
-
-class Section(BaseModel):
-    """A part of the config file: frozen, and a key that it doesn't know is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", coerce_numbers_to_str=True, hide_input_in_errors=True, arbitrary_types_allowed=True
-    )
-
-
-def listed(value: Any) -> Any:
-    """`label: praise` says the same as `label: [praise]`."""
-    return (value,) if isinstance(value, str | int) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str, Field(min_length=1)]
-Words = Annotated[tuple[Text, ...], BeforeValidator(listed)]
-Flag = Annotated[bool, Field(strict=True)]
-Count = Annotated[int, Field(strict=True, ge=0)]
-Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
-Target = Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)]
 
 
 class Confidence(Section):

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, SecretStr
 
-from triage.config_errors import is_model, item_type, key_of, plain_types
-from triage.config_lines import Key
+from triage.config.errors import is_model, item_type, key_of, plain_types
+from triage.config.lines import Key
 
 LARGEST_SECRET_BYTES = 64 * 1024
 

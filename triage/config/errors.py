@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from triage.config_lines import Key, Places, spell
+from triage.config.lines import Key, Places, spell
 from triage.errors import ConfigError
 
 NEAR = 65.0  # rapidfuzz's ratio from which a key is near enough to be meant
