@@ -132,7 +132,7 @@ def measure(made: Service, count: int, rounds: int, batch: int, due: int) -> Fig
         timed("relabel", partial(judge.relabel, made, count // 2 + turn, "praise", "robin"))
     for _ in range(rounds + 1):
         made.clock.move(minutes=61)
-        store.accounts.turn("counted", now(), upkeep.COUNT_EVERY)  # what it counts has a row of its own
+        store.turns.take("counted", now(), upkeep.COUNT_EVERY)  # what it counts has a row of its own
         timed("upkeep with the hourly audit", lambda: sweep.upkeep(made))
     return {what: median(times[1:]) for what, times in figures.items()}
 

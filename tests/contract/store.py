@@ -174,9 +174,9 @@ class StoreSuite:
     def test_a_mark_is_had_by_one(self, store: Store) -> None:
         """Of several processes one gets the turn at what is done now and then."""
         with ThreadPoolExecutor(8) as pool:
-            turns = list(pool.map(lambda _: store.accounts.turn("audited/x", NOW, timedelta(hours=1))[0], range(8)))
+            turns = list(pool.map(lambda _: store.turns.take("audited/x", NOW, timedelta(hours=1))[0], range(8)))
         assert turns.count(True) == 1
-        assert store.accounts.turn("audited/x", NOW + timedelta(hours=2), timedelta(hours=1)) == (True, NOW)
+        assert store.turns.take("audited/x", NOW + timedelta(hours=2), timedelta(hours=1)) == (True, NOW)
 
     def test_the_secret_is_made_once(self, store: Store, url: str) -> None:
         """Every process derives the same markers."""
@@ -186,12 +186,12 @@ class StoreSuite:
 
     def test_an_alert_is_open_once(self, store: Store) -> None:
         """Until it is over; then it may be raised again."""
-        store.accounts.raise_alert(NOW, "Brake", "acme", "critical", "too many")
-        store.accounts.raise_alert(NOW, "Brake", "acme", "critical", "too many")
+        store.alerts.open(NOW, "Brake", "acme", "critical", "too many")
+        store.alerts.open(NOW, "Brake", "acme", "critical", "too many")
         assert len(store.views.status(NOW)["alerts"]) == 1
-        store.accounts.clear_alert(NOW, "Brake", "acme")
+        store.alerts.clear(NOW, "Brake", "acme")
         assert store.views.status(NOW)["alerts"] == []
-        store.accounts.raise_alert(NOW, "Brake", "acme", "critical", "again")
+        store.alerts.open(NOW, "Brake", "acme", "critical", "again")
         assert [row["summary"] for row in store.views.status(NOW)["alerts"]] == ["again"]
 
     def test_the_snapshot_counts_what_the_store_holds(self, store: Store) -> None:

@@ -333,7 +333,7 @@ class Stage:
         self.remote_id = post.remote_id
         (self.action,) = [row["id"] for row in self.app.actions() if row["id"] in ids and row["kind"] == str(kind)]
         store = self.app.store  # as after a restart with another config
-        store.outbox._observe = store.inbox._observe = store.accounts._observe = observe
+        store.outbox._observe = store.inbox._observe = store.alerts._observe = observe
         store.outbox._brake = {"": brake}
         self._living = _Living()
         self.app.store.outbox._owners = self._living  # type: ignore[assignment]
@@ -404,7 +404,7 @@ class Stage:
         twice = {"marker": [receipt(str(number + 1)) for number in range(count)]}
 
         def audit(app: Service) -> None:
-            app.store.accounts.unturn("audited/tickets", None)
+            app.store.turns.give_back("audited/tickets", None)
             with patch.object(app.tickets, "duplicates", lambda since: twice):
                 upkeep.audit(app)
 

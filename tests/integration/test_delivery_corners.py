@@ -68,11 +68,11 @@ def test_a_post_that_is_gone_is_never_due_to_be_read_again(app: Service) -> None
 def test_an_alert_that_ends_while_it_is_told_is_told_to_be_over(app: Service) -> None:
     """That it was told, and that it must be told again, are one transaction: a worker may die after any."""
     now = app.clock.now()
-    app.store.accounts.raise_alert(now, "SourceFailing", "acme", "warning", "acme is failing")
+    app.store.alerts.open(now, "SourceFailing", "acme", "warning", "acme is failing")
     (alert,) = app.actions("alert")
     work = app.store.outbox.claim(alert["id"], now)
     assert work is not None
-    app.store.accounts.clear_alert(now, "SourceFailing", "acme")
+    app.store.alerts.clear(now, "SourceFailing", "acme")
     assert app.store.outbox.finish(work, Move(State.DONE, "", receipt=Receipt("told")), now)
     assert [row["state"] for row in app.actions("alert")] == [State.PLANNED]
     app.pass_()

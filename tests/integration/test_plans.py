@@ -94,7 +94,7 @@ def test_nothing_that_is_done_often_reads_a_whole_table(url: str, tmp_path: Path
     fill(store.database, COUNT, made.clock.now())
     monkeypatch.setattr(totals, "SMALL", COUNT)
     monkeypatch.setattr(upkeep, "COUNT_EVERY", timedelta(days=1))  # it is done once, by itself
-    store.accounts.turn("counted", made.clock.now(), upkeep.COUNT_EVERY)
+    store.turns.take("counted", made.clock.now(), upkeep.COUNT_EVERY)
     recorder = Recorder()
     event.listen(made.store.database.engine, "before_cursor_execute", recorder.note)
     do_everything(made, recorder)
@@ -203,7 +203,7 @@ def do_everything(made: Service, recorder: Recorder) -> None:
     assert made.store.samples.acting() == {"earned": False}
     passes("looking", minutes=2)
     passes("reading again", hours=2)
-    store.accounts.raise_alert(made.clock.now(), "Brake", "acme", "critical", "too many")
+    store.alerts.open(made.clock.now(), "Brake", "acme", "critical", "too many")
     passes("upkeep", hours=1)
     with recorder.during("count"):
         store.count(made.clock.now())

@@ -367,7 +367,7 @@ def test_a_copy_sends_nothing_until_a_person_says_so(start: Start, tmp_path: Pat
     assert len(app.tickets.tickets) == 1
     assert deliver(copy, [row["id"] for row in copy.actions("ticket")]) == []  # as a task of Celery's would
     assert copy.store.outbox.claim(copy.actions("ticket")[1]["id"], copy.clock.now()) is None
-    copy.store.accounts.raise_alert(copy.clock.now(), "Brake", "acme", "critical", "too many")
+    copy.store.alerts.open(copy.clock.now(), "Brake", "acme", "critical", "too many")
     copy.pass_()
     assert copy.actions("alert")[0]["attempt"] == 1
     app.pass_()

@@ -93,7 +93,7 @@ def rescan(parts: Parts, names: Sequence[str]) -> list[int]:
                     break
             if late:
                 summary = f"the rescan of {name} found {len(late)} mentions that the polls had missed. The first: triage show {late[0]}"
-                parts.store.accounts.raise_alert(parts.clock.now(), "LateMentions", f"{name}/{late[0]}", "warning", summary)
+                parts.store.alerts.open(parts.clock.now(), "LateMentions", f"{name}/{late[0]}", "warning", summary)
     return found
 
 

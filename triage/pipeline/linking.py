@@ -29,7 +29,7 @@ def look_at_links(parts: Parts) -> int:
     now = parts.clock.now()
     known = parts.store.links.known()
     todo = due(links, known, now)[:AT_ONCE]
-    if not todo or not parts.store.accounts.turn("links_looked", now, LOOK_EVERY)[0]:
+    if not todo or not parts.store.turns.take("links_looked", now, LOOK_EVERY)[0]:
         return 0
     hosts = {_host(link) for link in links}
     found = {}

@@ -23,7 +23,7 @@ def read_tickets(parts: Parts) -> int:
     changed = 0
     for name in parts.trackers:
         now = parts.clock.now()
-        turn, last = parts.store.accounts.turn(f"tickets_read/{name}", now, TICKETS_EVERY)
+        turn, last = parts.store.turns.take(f"tickets_read/{name}", now, TICKETS_EVERY)
         if not turn:
             continue
         well = False
@@ -32,7 +32,7 @@ def read_tickets(parts: Parts) -> int:
                 changed += parts.store.tickets.changed(name, list(parts.tracker(name).changed(last)), now)
                 well = True
         if not well:
-            parts.store.accounts.unturn(f"tickets_read/{name}", last)  # so that the next reading goes as far back
+            parts.store.turns.give_back(f"tickets_read/{name}", last)  # so that the next reading goes as far back
     return changed
 
 
@@ -41,7 +41,7 @@ def audit(parts: Parts) -> int:
     found = 0
     for name in parts.trackers:
         now = parts.clock.now()
-        turn, _ = parts.store.accounts.turn(f"audited/{name}", now, AUDIT_EVERY)
+        turn, _ = parts.store.turns.take(f"audited/{name}", now, AUDIT_EVERY)
         if not turn:
             continue
         twice: Mapping[str, Sequence[Receipt]] = {}
@@ -52,7 +52,7 @@ def audit(parts: Parts) -> int:
             found += 1
             names = ", ".join(sorted(receipt.key for receipt in receipts))
             task = f"{parts.config.site}/duplicates/{marker}"  # closing it closes the alert
-            parts.store.accounts.raise_alert(
+            parts.store.alerts.open(
                 now, "DuplicateTickets", task, "warning", f"{name} holds {names} for one problem; keep one, close the others"
             )
             parts.store.desk.merge_task(task, f"{names} are one problem: keep one, close the others", now)
@@ -70,7 +70,7 @@ def many_answers(parts: Parts) -> int:
 def tidy(parts: Parts) -> int:
     """Forget log-ins that are over."""
     now = parts.clock.now()
-    turn, _ = parts.store.accounts.turn("tidied", now, TIDY_EVERY)
+    turn, _ = parts.store.turns.take("tidied", now, TIDY_EVERY)
     if turn:
         parts.store.sessions.sweep(now, idle=parts.config.web.idle, longest=parts.config.web.longest)
     return 0
@@ -81,7 +81,7 @@ def expire(parts: Parts) -> int:
     now, kept = parts.clock.now(), parts.config.retention
     if not kept:
         return 0
-    turn, _ = parts.store.accounts.turn("retention", now, EXPIRE_EVERY)
+    turn, _ = parts.store.turns.take("retention", now, EXPIRE_EVERY)
     return parts.store.privacy.expire({str(label): now - timedelta(seconds=age) for label, age in kept.items()}, now) if turn else 0
 
 
@@ -93,7 +93,7 @@ def wake(parts: Parts) -> int:
 def count(parts: Parts) -> int:
     """Count a large store, so that nobody who looks at it has to."""
     now = parts.clock.now()
-    turn, _ = parts.store.accounts.turn("counted", now, COUNT_EVERY)
+    turn, _ = parts.store.turns.take("counted", now, COUNT_EVERY)
     return int(parts.store.count(now)) if turn else 0
 
 

@@ -1,9 +1,9 @@
 """The only place that knows SQL: dataclasses in and out, one transaction a method.
 
 `Store` holds six rooms over one database: the inbox (what came in), the outbox (what goes out), the accounts (how those are
-that we talk to, and the alerts), the desk (what people do), the views (what they look at) and the history (what was, to be judged
-again). Beside them stand the place (where the store is and belongs), the markers, the tickets, the models, the samples of the
-blind audit, the answers with their drafts and approvals, the people who use the queue, their sessions, the list that they work
+that we talk to), the desk (what people do), the views (what they look at) and the history (what was, to be judged again). Beside
+them stand the alerts, the turns, the place (where the store is and belongs), the markers, the tickets, the models, the samples of
+the blind audit, the answers with their drafts and approvals, the people who use the queue, their sessions, the list that they work
 through, what they do with an item, and privacy.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from triage.delivery import Pace
 from triage.store.accounts import Accounts
+from triage.store.alerts import Alerts
 from triage.store.approvals import Approvals
 from triage.store.boosts import Boosts
 from triage.store.claims import Claims
@@ -41,6 +42,7 @@ from triage.store.samples import Samples
 from triage.store.sessions import Sessions
 from triage.store.tickets import Tickets
 from triage.store.totals import keep
+from triage.store.turns import Turns
 from triage.store.views import Views
 from triage.targets import Targets
 from triage.trust import Policy
@@ -74,10 +76,12 @@ class Store:
         self.database.migrate()
         self.place = Place(self.database, folder)
         self.owners = Owners(self.database, role)
-        self.accounts = Accounts(self.database, site=site, notifiers=notifiers, observe=observe, pace=pace, drain=drain)
-        self.samples = Samples(self.database, self.accounts, site=site, policy=policy or Policy())
+        self.turns = Turns(self.database)
+        self.alerts = Alerts(self.database, site=site, notifiers=notifiers, observe=observe)
+        self.accounts = Accounts(self.database, self.alerts, pace=pace, drain=drain)
+        self.samples = Samples(self.database, self.alerts, site=site, policy=policy or Policy())
         self.inbox = Inbox(self.database, self.samples, site=site, observe=observe)
-        self.outbox = Outbox(self.database, self.owners, self.accounts, self.place, observe=observe, brake=brake or {})
+        self.outbox = Outbox(self.database, self.owners, self.accounts, self.alerts, self.place, observe=observe, brake=brake or {})
         self.place.furnish()
         self.markers = Markers(self.database, self.place)
         self.tickets = Tickets(self.database)

@@ -15,9 +15,10 @@ from triage.delivery import Move, Pace, backoff, pause_seconds
 from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, State
 from triage.store import batch, rows
+from triage.store.alerts import Alerts
 from triage.store.database import Database, insert
-from triage.store.moves import add_audit, close_alert, open_alerts
-from triage.store.schema import OPEN, accounts, actions, alerts, mentions, meta
+from triage.store.moves import add_audit, close_alert
+from triage.store.schema import OPEN, accounts, actions, alerts, mentions
 
 WELL = {"failures": 0, "refusals": 0, "paused_until": None, "paused_why": "", "probe_at": None}
 SILENT_FAILURES = 3  # so many failures in a row are somebody's restart; more are an outage, said once
@@ -58,18 +59,14 @@ class Account:
 
 
 class Accounts:
-    """Health, rest and budget of every account, and the service's own alerts. What ends in `_in` works in the caller's transaction.
+    """Health, rest and budget of every account. What ends in `_in` works in the caller's transaction.
 
     `drain` is the number of seconds between two of the actions that a long outage kept waiting.
     """
 
-    def __init__(
-        self, database: Database, *, site: str, notifiers: Sequence[str], observe: bool, pace: Pace | None = None, drain: float = 1.0
-    ) -> None:
+    def __init__(self, database: Database, alerts_: Alerts, *, pace: Pace | None = None, drain: float = 1.0) -> None:
         self._database = database
-        self._site = site
-        self._notifiers = tuple(notifiers)
-        self._observe = observe
+        self._alerts = alerts_
         self._pace = pace or Pace()
         self._drain = drain
         self._unwritten: dict[tuple[str, str], Use] = {}
@@ -301,7 +298,7 @@ class Accounts:
         if count == SILENT_FAILURES and not pause and role in ("source", "tracker"):
             alert = "SourceFailing" if role == "source" else "TrackerFailing"
             summary = f"{name} has failed {count} times in a row: {why}. It is tried again by itself; look: triage doctor"
-            self.raise_in(connection, now, alert, name, "warning", summary, {})
+            self._alerts.raise_in(connection, now, alert, name, "warning", summary, {})
         return int(count)
 
     def _rest_in(self, connection: Connection, name: str, why: str, now: datetime, after: float, failures: int) -> None:
@@ -323,7 +320,7 @@ class Accounts:
         if limited or stopped:  # the server asked for rest at another call of the same job, or a person stopped the account meanwhile
             values |= {"paused_until": row["paused_until"], "paused_why": row["paused_why"]}
         connection.execute(sa.update(accounts).where(this).values(values))
-        self.clear_in(connection, now, ("AccountPaused", "SourceFailing", "TrackerFailing"), name)
+        self._alerts.clear_in(connection, now, ("AccountPaused", "SourceFailing", "TrackerFailing"), name)
         if not limited and not stopped:
             self._release_in(connection, row, now)
         return bool(row["failures"])
@@ -368,7 +365,7 @@ class Accounts:
         statement = sa.update(accounts).where(this)
         connection.execute(statement.values(paused_until=until, paused_why=rows.clean(why), last_error=rows.clean(why), probe_at=None))
         summary = f"{name} refuses us and rests until {until:%H:%M} UTC: {why}. Renew its token, then: triage doctor"
-        self.raise_in(connection, now, "AccountPaused", name, "critical", summary, {"account": name})
+        self._alerts.raise_in(connection, now, "AccountPaused", name, "critical", summary, {"account": name})
 
     def know(self, role: str, names: Sequence[str]) -> None:
         """Make sure that trackers and notifiers have their rows, on which pauses are written."""
@@ -404,11 +401,6 @@ class Accounts:
         if ids:
             connection.execute(sa.update(actions).where(batch.among(connection, actions.c.id, ids)).values(due_at=now))
 
-    def raise_alert(self, now: datetime, name: str, subject: str, severity: str, summary: str) -> None:
-        """Tell the people on call, once while it lasts."""
-        with self._database.write() as connection:
-            self.raise_in(connection, now, name, subject, severity, summary, {})
-
     def end_alerts(self, now: datetime) -> int:
         """Close alerts whose cause is over: a brake that holds nothing any more, late mentions that were told an hour ago."""
         names = ["Brake", "LateMentions", "ManyAnswers", "RuleDemoted"]
@@ -442,7 +434,7 @@ class Accounts:
         with self._database.write() as connection:
             found = self._hint_in(connection, name, now)
             if found:
-                self.raise_in(connection, now, "ManyAnswers", name, "warning", f"{name}: {found}", {})
+                self._alerts.raise_in(connection, now, "ManyAnswers", name, "warning", f"{name}: {found}", {})
 
     def _hint_in(self, connection: Connection, name: str, now: datetime) -> str:
         posts = self._standing(connection, name).posts
@@ -456,66 +448,6 @@ class Accounts:
             .where(actions.c.state == str(State.PLANNED), sa.or_(replies, tasks))
         )
         return hint(int(connection.scalar(waiting) or 0), posts, now)
-
-    def clear_alert(self, now: datetime, name: str, subject: str) -> None:
-        """It is over."""
-        with self._database.write() as connection:
-            self.clear_in(connection, now, [name], subject)
-
-    def raise_in(
-        self, connection: Connection, now: datetime, name: str, subject: str, severity: str, summary: str, labels: dict[str, str]
-    ) -> None:
-        """Tell the people on call, once while it lasts."""
-        known = connection.scalar(
-            sa.select(alerts.c.id).where(alerts.c.name == name, alerts.c.subject == subject, alerts.c.closed_at.is_(None))
-        )
-        if known is not None:
-            return
-        wanted = {(name, subject): {"severity": severity, "summary": summary, "labels": labels}}
-        alert_id = open_alerts(connection, now, wanted)[name, subject]
-        add_audit(connection, now, "triage", f"alert {name}", detail=summary)
-        for notifier in self._notifiers:
-            row = {
-                "key": f"{self._site}/alert/{alert_id}/{notifier}",
-                "kind": str(ActionKind.ALERT),
-                "via": notifier,
-                "state": str(State.OBSERVED if self._observe else State.PLANNED),
-                "alert_id": alert_id,
-                "reason": rows.clean(summary),
-                "rule": "",
-                "payload": {},
-                "due_at": None if self._observe else now,
-                "created_at": now,
-            }
-            connection.execute(insert(connection, actions).on_conflict_do_nothing(), [row])
-
-    def clear_in(self, connection: Connection, now: datetime, names: Sequence[str], subject: str) -> None:
-        """These are over."""
-        open_ = sa.select(alerts.c.id).where(alerts.c.name.in_(names), alerts.c.subject == subject, alerts.c.closed_at.is_(None))
-        for (alert_id,) in connection.execute(open_).all():
-            close_alert(connection, now, alert_id)
-
-    def turn(self, name: str, now: datetime, every: timedelta) -> tuple[bool, datetime | None]:
-        """Whether it is time for something periodic, and when it was done last. Of several processes one gets the turn."""
-        with self._database.write() as connection:
-            old = connection.scalar(sa.select(meta.c.value).where(meta.c.name == name).with_for_update())
-            last = datetime.fromisoformat(old) if old else None
-            if last is not None and now - last < every:
-                return False, last
-            if old is None:
-                statement = insert(connection, meta).values(name=name, value=now.isoformat()).on_conflict_do_nothing()
-            else:
-                statement = sa.update(meta).where(meta.c.name == name, meta.c.value == old).values(value=now.isoformat())
-            mine = connection.execute(statement.returning(meta.c.name)).first() is not None
-        return mine, last
-
-    def unturn(self, name: str, last: datetime | None) -> None:
-        """It was our turn and it failed: what was last done well stands."""
-        with self._database.write() as connection:
-            if last is None:
-                connection.execute(sa.delete(meta).where(meta.c.name == name))
-            else:
-                connection.execute(sa.update(meta).where(meta.c.name == name).values(value=last.isoformat()))
 
 
 def _source(name: str) -> sa.ColumnElement[bool]:

@@ -21,6 +21,7 @@ from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Label, Receipt, State, Ticket, Visibility, Work
 from triage.store import rows
 from triage.store.accounts import Accounts
+from triage.store.alerts import Alerts
 from triage.store.changes import withdraw_boost
 from triage.store.database import Database
 from triage.store.markers import MARKED, marker_of
@@ -59,11 +60,20 @@ class Outbox:
     """Actions from plan to receipt. `brake` is how many tickets an hour a source may cause (by name; `""` for all others)."""
 
     def __init__(
-        self, database: Database, owners: Owners, accounts_: Accounts, place: Place, *, observe: bool, brake: Mapping[str, int]
+        self,
+        database: Database,
+        owners: Owners,
+        accounts_: Accounts,
+        alerts_: Alerts,
+        place: Place,
+        *,
+        observe: bool,
+        brake: Mapping[str, int],
     ) -> None:
         self._database = database
         self._owners = owners
         self._accounts = accounts_
+        self._alerts = alerts_
         self._place = place
         self._observe = observe
         self._brake = dict(brake)
@@ -299,7 +309,7 @@ class Outbox:
         connection.execute(sa.update(actions).where(actions.c.id == row["id"]).values(state=str(State.PARKED), due_at=None, error=why))
         add_audit(connection, now, "triage", "parked", mention_id=row["mention_id"], action_id=row["id"], detail=why)
         summary = f"{source} has caused {limit} tickets within an hour; the rest is parked: triage queue. Release one: triage retry ACTION"
-        self._accounts.raise_in(connection, now, "Brake", source, "critical", summary, {})
+        self._alerts.raise_in(connection, now, "Brake", source, "critical", summary, {})
         return True
 
     def _work(self, connection: Connection, row: Mapping[Any, Any], marker: str) -> Work:
@@ -453,7 +463,7 @@ class Outbox:
             self._done(connection, work, move, now)
         self._accounts.after_move_in(connection, work.via, move, now)
         if move.alert and work.kind is not ActionKind.ALERT:
-            self._accounts.raise_in(
+            self._alerts.raise_in(
                 connection,
                 now,
                 "ActionStuck",
@@ -474,7 +484,7 @@ class Outbox:
             actions.c.after_id == work.action_id, actions.c.state == str(State.PLANNED), actions.c.via != HUMAN
         )
         connection.execute(waiting.values(due_at=now))
-        self._accounts.clear_in(connection, now, ["ActionStuck"], work.key)
+        self._alerts.clear_in(connection, now, ["ActionStuck"], work.key)
 
     def let_go(self, action_id: int) -> None:
         """This process no longer works on it."""

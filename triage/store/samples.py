@@ -20,7 +20,7 @@ from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Label, Mention, State
 from triage.rules import Decision
 from triage.store import batch, rows
-from triage.store.accounts import Accounts
+from triage.store.alerts import Alerts
 from triage.store.board import Judged
 from triage.store.database import Database, insert
 from triage.store.moves import add_audit, cancel, withdraw_ticket
@@ -72,9 +72,9 @@ class Record:
 class Samples:
     """What is drawn, asked and answered. What takes a connection works in the caller's transaction."""
 
-    def __init__(self, database: Database, accounts: Accounts, *, site: str, policy: trust.Policy) -> None:
+    def __init__(self, database: Database, alerts: Alerts, *, site: str, policy: trust.Policy) -> None:
         self._database = database
-        self._accounts = accounts
+        self._alerts = alerts
         self._site = site
         self._policy = policy
 
@@ -202,12 +202,12 @@ class Samples:
         connection.execute(sa.update(autonomy).where(autonomy.c.rule == rule).values(values))
         if found.earned:
             add_audit(connection, now, "triage", f"rule {rule} acts alone", detail=found.why)
-            self._accounts.clear_in(connection, now, ["RuleDemoted"], rule)
+            self._alerts.clear_in(connection, now, ["RuleDemoted"], rule)
         elif same:
             held = self._hold(connection, rule, f"the rule {rule} does not act alone any more: {found.why}", now, besides)
             add_audit(connection, now, "triage", f"rule {rule} no longer acts alone", detail=f"{found.why}; {held} actions held")
             summary = f"the rule {rule} suggests again: {found.why}; {held} planned actions became suggestions. Look: triage autonomy"
-            self._accounts.raise_in(connection, now, "RuleDemoted", rule, "warning", summary, {"rule": rule})
+            self._alerts.raise_in(connection, now, "RuleDemoted", rule, "warning", summary, {"rule": rule})
         else:
             add_audit(connection, now, "triage", f"rule {rule} begins anew", detail="it is worded in another way")
 
