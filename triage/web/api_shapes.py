@@ -261,7 +261,7 @@ class Sure(Shape):
 
 
 class GivenShape(BaseModel):
-    """An answer of ours."""
+    """An answer of ours. `elsewhere` is who has answered on the platform itself, where this one is not sent."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -274,6 +274,8 @@ class GivenShape(BaseModel):
     error: str
     waits_for: str
     can_be_taken_back: bool
+    elsewhere: str
+    elsewhere_at: datetime | None
 
 
 class DraftShape(BaseModel):
