@@ -13,7 +13,7 @@ from triage.contracts import Item
 from triage.mention import ActionKind, Mention, State, Visibility
 from triage.store import drafts, rows
 from triage.store.database import insert
-from triage.store.moves import add_audit, cancel, withdraw_ticket
+from triage.store.moves import add_audit, cancel, raise_again, withdraw_ticket
 from triage.store.schema import actions, alerts, items, mentions, revisions
 
 FILED = frozenset({State.DONE, State.SENDING, State.DOUBT})
@@ -167,9 +167,15 @@ def whole(parts: Sequence[RowMapping]) -> str:
 
 
 def _reopen(connection: Connection, mention_id: int, task_id: int, now: datetime, why: str, by: str) -> None:
-    statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state.in_([str(State.DONE), str(State.CANCELLED)]))
-    connection.execute(statement.values(state=str(State.PLANNED), closed_at=None, closed_by="", error=why))
+    there = sa.select(mentions.c.id).where(mentions.c.id == mention_id, mentions.c.deleted_at.is_(None))
+    over = actions.c.state.in_([str(State.DONE), str(State.CANCELLED)])
+    task = connection.execute(sa.select(actions.c.closed_at).where(actions.c.id == task_id, over, there.exists())).first()
+    if task is None:
+        return  # it is open, or the post is gone: nothing is left to do
+    values = {"state": str(State.PLANNED), "closed_at": None, "closed_by": "", "error": why}
+    connection.execute(sa.update(actions).where(actions.c.id == task_id).values(values))
     add_audit(connection, now, by, "reopened the task", mention_id=mention_id, action_id=task_id, detail=why)
+    raise_again(connection, mention_id, task.closed_at, now)
 
 
 def delete(connection: Connection, row: RowMapping, *, now: datetime, site: str) -> None:
