@@ -180,6 +180,29 @@ def test_an_answer_by_the_api_is_held_and_goes_once(site: Site) -> None:
     assert site.ask("POST", f"/mentions/{item}/reply/undo").status_code == 409
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_name_that_was_given_to_another_answer_is_refused(site: Site, by_hand: bool) -> None:
+    """It would be told as carried out, and nobody would answer. A draft that names it is kept."""
+    mentions = []
+    for text in ("how do I export?", "how do I sync?"):
+        post = site.app.acme.post("mira@x.example", text)
+        site.app.pass_()
+        mentions.append(site.app.store.desk.mention_id(post.uri))
+    first, second = mentions
+    sent = {"text": "Press Export.", "once": "a", "by_hand": by_hand}
+    assert site.ask("POST", f"/mentions/{first}/reply", json=sent).status_code == 200
+    refused = site.ask("POST", f"/mentions/{second}/reply", json=sent)
+    assert refused.status_code == 409
+    assert "this form was sent for another post; nothing was sent" in refused.json()["error"]
+    assert [row["mention"] for row in site.app.queue()] == [second]
+    now = site.app.clock.now()
+    assert site.app.store.drafts.save(second, "triager", "Press Export.", now, once="a")
+    assert not site.app.store.drafts.save(first, "triager", "Press Export.", now, once="a")
+    assert site.ask("POST", f"/mentions/{second}/reply", json=sent | {"once": "b"}).status_code == 200
+    site.app.pass_(seconds=20)
+    assert len(site.app.acme.replies) == (0 if by_hand else 2)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

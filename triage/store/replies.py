@@ -65,13 +65,17 @@ class Replies:
         """Close every open task of the mention and plan the answer, one action a post, each after the one before.
 
         Where no task is open, one is made and closed in the same breath; `task` names one that must be. Of two people one wins. A form
-        that was carried out already changes nothing: the ids are those of the first time. Returns the ids of the actions.
+        that was carried out already changes nothing: the ids are those of the first time. One that was carried out for another post is
+        refused. Returns the ids of the actions.
         """
         with self._database.write() as connection:
             # The mention first, as everywhere: who takes the task first and then the mention waits for a worker that waits for it.
             mention = self._locked(connection, mention_id)
             if written.once and not self._first_time(connection, written.once, by, now):
-                return [row["id"] for row in _replies_to(connection, mention_id) if row["payload"].get("once") == written.once]
+                made = [row["id"] for row in _replies_to(connection, mention_id) if row["payload"].get("once") == written.once]
+                if not made:
+                    raise UserError("this form was sent for another post; nothing was sent. Each answer needs a form, or a `once`, of its own")
+                return made
             newer = [row for row in _replies_to(connection, mention_id) if row["id"] > (written.known or 0) and row["state"] in LIVE]
             if written.known is not None and newer:
                 first = newer[0]
