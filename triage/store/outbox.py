@@ -403,7 +403,7 @@ class Outbox:
         where = [State.SENDING, State.DOUBT] if move.receipt is not None else [State.DOUBT if move.looked else State.SENDING]
         if unsent:
             where = [State.PLANNED]
-        in_state = actions.c.state.in_([str(state) for state in where])
+        in_state: sa.ColumnElement[bool] = actions.c.state.in_([str(state) for state in where])
         if not unsent and move.receipt is not None and not move.looked and work.kind is not ActionKind.ALERT:
             # Also when a person has parked it since, or it is to be sent once more; but of several that were found it settles nothing.
             aside = actions.c.state.in_([str(State.PARKED), str(State.PLANNED)])
