@@ -208,7 +208,8 @@ def test_what_has_changed_since_it_was_seen_is_not_decided_on(site: Site) -> Non
     fresh = site.ask("GET", f"/mentions/{item}").json()["seen"]
     site.app.acme.edit(post.remote_id, "I love it, maybe")
     site.app.pass_(hours=2)
-    for verb, body in {"same": {"other": str(_another(site))}, "boost": {"sure": True}, "snooze": {}}.items():
+    edited: dict[str, dict[str, Any]] = {"same": {"other": str(_another(site))}, "boost": {"sure": True}, "snooze": {}}
+    for verb, body in edited.items():
         refused = site.ask("POST", f"/mentions/{item}/{verb}", json=body | {"seen": fresh})
         assert (refused.status_code, "edited the post meanwhile" in refused.text) == (409, True), (verb, refused.text)
     assert site.ask("POST", f"/mentions/{item}/snooze", json={"seen": str(site.app.store.items.look(item).seen)}).status_code == 200

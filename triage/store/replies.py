@@ -74,7 +74,7 @@ class Replies:
             if written.once and not self._first_time(connection, written.once, by, now):
                 made = [row["id"] for row in _replies_to(connection, mention_id) if row["payload"].get("once") == written.once]
                 if not made:
-                    raise UserError("this form was sent for another post; nothing was sent. Each answer needs a form, or a `once`, of its own")
+                    raise UserError("this form was sent for another post; nothing was sent. Each answer needs a form (`once`) of its own")
                 return made
             newer = [row for row in _replies_to(connection, mention_id) if row["id"] > (written.known or 0) and row["state"] in LIVE]
             if written.known is not None and newer:

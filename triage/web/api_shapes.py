@@ -435,7 +435,7 @@ class LookerShape(BaseModel):
 
 
 class Context(BaseModel):
-    """What stands around an item; `seen` names its state. `above` and `below` are its thread, oldest first; `posts` counts those of its author."""
+    """What stands around an item; `seen` names its state. `above` and `below` are its thread, oldest first; `posts` counts its author's."""
 
     seen: str
     above: list[PostShape]
