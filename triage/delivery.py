@@ -17,6 +17,8 @@ from triage.mention import ActionKind, Receipt, State
 TRACKER_LOOKS = (1.0, 3.0, 10.0)  # in settle times after the outcome became unknown; a minute each by default
 PLATFORM_LOOKS = (0.5, 2.0, 10.0)
 PAUSE_SECONDS = (300.0, 900.0, 3600.0)  # after the first, second and every later refusal of our token in a row
+TWICE = "found more than one"
+"""How an action is parked of which a look found several: no receipt for one of them settles that."""
 IDEMPOTENCY_SECONDS = 50 * 60  # Mastodon keeps an Idempotency-Key for at most an hour
 
 
@@ -106,7 +108,7 @@ def after_look(
         return Move(State.DONE, "found by its marker", receipt=found[0], looked=True)
     if len(found) > 1:
         names = ", ".join(receipt.key or receipt.remote_id for receipt in found)
-        return Move(State.PARKED, f"found more than one: {names}; keep one and close the others", alert=f"made twice: {names}", looked=True)
+        return Move(State.PARKED, f"{TWICE}: {names}; keep one and close the others", alert=f"made twice: {names}", looked=True)
     schedule = looks(kind)
     if looked + 1 < len(schedule):
         due = unknown_at + timedelta(seconds=pace.settle * schedule[looked + 1])
@@ -127,7 +129,7 @@ def after_glance(found: Sequence[Receipt], strangers: Sequence[Receipt] = ()) ->
         return Move(State.DONE, "it was there already", receipt=found[0])
     if found:
         names = ", ".join(receipt.key or receipt.remote_id for receipt in found)
-        return Move(State.PARKED, f"found more than one: {names}; keep one and remove the others", alert=f"made twice: {names}")
+        return Move(State.PARKED, f"{TWICE}: {names}; keep one and remove the others", alert=f"made twice: {names}")
     if strangers:
         where = ", ".join(receipt.url or receipt.remote_id for receipt in strangers)
         why = f"our account has answered this post already, which this store has forgotten: {where}. Is that the answer?"

@@ -88,6 +88,8 @@ class Given:
     attempted: bool = False
     stuck_id: int = 0  # the action that decides its state
     due_at: datetime | None = None
+    elsewhere: str = ""  # who of us has answered the post on the platform itself, while this is not sent
+    elsewhere_at: datetime | None = None
 
     @property
     def can_be_taken_back(self) -> bool:
@@ -113,7 +115,7 @@ class Situation:
     `configured` tells whether its source is in the config, `replies` whether its platform can post answers. `refused_token` holds why
     the account's token was refused, `paused_until` until when the account rests for another reason. `given` are our answers in the
     thread, newest first; `blocked` one that the author's server refused. `colleague` and `colleague_at` tell who of us answered from an
-    account of their own. `posts` are the thread's, oldest first.
+    account of their own, `stopped` whose answers were not sent for it. `posts` are the thread's, oldest first.
     """
 
     mention: Mention
@@ -129,6 +131,7 @@ class Situation:
     blocked: Given | None = None
     colleague: str = ""
     colleague_at: datetime | None = None
+    stopped: Sequence[str] = ()
     posts: Sequence[Post] = ()
     signals: frozenset[str] = frozenset()
     mention_id: int = 0
@@ -192,7 +195,8 @@ def _again(now: Situation) -> tuple[May, str, str] | None:
             return May.AGAIN, f"{answer.by}'s answer is stuck{where}", "decide on it first: it may still be sent"
     if now.colleague:
         at = f" at {_clock(now.colleague_at)}" if now.colleague_at else ""
-        return May.AGAIN, f"{now.colleague} answered from their own account{at}", close
+        ours = f"; the answer by {' and '.join(now.stopped)} was not sent, its text went back to the drafts" if now.stopped else ""
+        return May.AGAIN, f"{now.colleague} answered from their own account{at}{ours}", close
     if helped := community(now.mention, now.posts):
         return May.AGAIN, f"{helped.author} answered, and the author thanked them", close
     if now.blocked is not None:

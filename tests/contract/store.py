@@ -18,7 +18,7 @@ from alembic.migration import MigrationContext
 from triage.contracts import Item, Page
 from triage.delivery import Move
 from triage.errors import NotAccepted, StoreError
-from triage.mention import ActionKind, Author, Label, Mention, Plan, Problem, Receipt, State, Verdict
+from triage.mention import ActionKind, Author, Label, Mention, Plan, Problem, Receipt, State, Verdict, Work
 from triage.rules import Decision, task_key, ticket_key
 from triage.store import Store, health, schema
 from triage.store.board import Judged
@@ -56,6 +56,14 @@ def fill(store: Store, count: int = 1, text: str = "broken") -> list[int]:
     claimed = store.inbox.claim(NOW, seconds=60, limit=1000, poison=2)
     judged = [Judged(one, VERDICT, one.mention.uri, "own", files_ticket(one.mention.uri)) for one in claimed]
     return store.inbox.record(judged, NOW)
+
+
+def in_doubt(store: Store, action: int) -> Work:
+    """What a sender holds who was taken for dead while it was in its call."""
+    work = store.outbox.claim(action, NOW)
+    assert work is not None
+    store.outbox.finish(work, Move(State.DOUBT, "its sender is gone", due_at=NOW), NOW)
+    return work
 
 
 class StoreSuite:
@@ -126,6 +134,54 @@ class StoreSuite:
         assert store.outbox.finish(again, Move(State.DONE, "made", receipt=Receipt("1", "MEM-1")), NOW)
         assert not store.outbox.finish(again, Move(State.DOUBT, "too late", due_at=NOW), NOW)
         assert store.outbox.row(action)["state"] == State.DONE
+
+    @pytest.mark.parametrize("then", [State.PARKED, State.PLANNED])
+    def test_a_receipt_counts_for_what_was_parked_or_planned_again_meanwhile(self, store: Store, then: State) -> None:
+        """Its sender was taken for dead and a person said something: it is there all the same, and is not sent a second time."""
+        (action,) = fill(store)
+        work = in_doubt(store, action)
+        store.desk.park(action, "ana", NOW)
+        if then is State.PLANNED:
+            store.desk.retry(action, "ana", NOW)
+        assert not store.outbox.finish(work, Move(State.REJECTED, "an old word"), NOW)
+        assert store.outbox.row(action)["state"] == then
+        assert store.outbox.finish(work, Move(State.DONE, "made", receipt=Receipt("1", "MEM-1", "https://jira.example/MEM-1")), NOW)
+        row = store.outbox.row(action)
+        assert (row["state"], row["remote_key"], row["closed_by"], row["due_at"]) == (State.DONE, "MEM-1", "triage", None)
+        assert store.outbox.claim(action, NOW + timedelta(hours=1)) is None
+        assert store.views.show(row["mention_id"])["ticket"]["key"] == "MEM-1"
+
+    def test_a_receipt_that_comes_too_late_stays_in_the_trail(self, store: Store) -> None:
+        """For what was dropped, begun anew, or found more than once; what was found by a person is that very one."""
+        made = Move(State.DONE, "made", receipt=Receipt("1", "MEM-1", "https://jira.example/MEM-1"))
+        action, other = fill(store, 2)
+        first, found = in_doubt(store, action), in_doubt(store, other)
+        store.desk.found(other, "https://jira.example/MEM-1", "ana", NOW)
+        assert not store.outbox.finish(found, made, NOW)
+        store.outbox.finish(first, Move(State.PARKED, "found more than one: MEM-1, MEM-2", looked=True), NOW, looks=0)
+        assert not store.outbox.finish(first, made, NOW)
+        assert store.outbox.row(action)["state"] == State.PARKED
+        store.desk.retry(action, "ana", NOW)
+        second = store.outbox.claim(action, NOW)
+        assert second is not None
+        assert not store.outbox.finish(first, made, NOW)
+        store.outbox.finish(second, Move(State.DOUBT, "cut", due_at=NOW), NOW)
+        store.desk.park(action, "ana", NOW)
+        store.desk.drop(action, "ana", NOW)
+        assert not store.outbox.finish(second, made, NOW)
+        assert store.outbox.row(action)["state"] == State.CANCELLED
+
+        def told(action: int) -> list[tuple[str, str]]:
+            lines = store.items.look(store.outbox.row(action)["mention_id"]).trail
+            return sorted((line["what"].partition(" (")[0], line["detail"]) for line in lines if "a receipt" in line["what"])
+
+        it = "has made MEM-1 https://jira.example/MEM-1"
+        assert told(action) == [
+            ("ticket: a receipt for what is cancelled", f"attempt 2 {it}"),
+            ("ticket: a receipt for what is parked", f"attempt 1 {it}"),
+            ("ticket: a receipt for what is sending", f"attempt 1 {it}"),
+        ]
+        assert told(other) == []
 
     def test_the_settle_time_counts_from_the_doubt(self, store: Store) -> None:
         """Not from the intent: a process may have been stopped in between."""

@@ -59,6 +59,8 @@ EDGES = {
     ("orphans", "sending", "doubt"): "f",
     ("finish", "doubt", "done"): "g",
     ("look", "doubt", "done"): "g",
+    ("finish", "parked", "done"): "q",
+    ("finish", "planned", "done"): "q",
     ("look", "doubt", "planned"): "h",
     ("look", "doubt", "parked"): "i",
     ("post", "planned", "cancelled"): "l",

@@ -24,7 +24,7 @@ from triage.store.outbox import Outbox
 from triage.store.schema import actions
 
 DEPTH = 12
-ALL = frozenset("abcdefghijklmnop")
+ALL = frozenset("abcdefghijklmnopq")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -52,13 +52,14 @@ def test_what_was_dropped_in_doubt_is_looked_for_before_it_is_filed_again(tmp_pa
 
 
 def test_every_edge_of_the_diagram_is_taken() -> None:
-    """From a to p: what is drawn happens, and what is not drawn is a violation."""
+    """From a to q: what is drawn happens, and what is not drawn is a violation."""
     taken: set[str] = set()
     for kind, depth, troubles, only in (
         ("ticket, observed", 4, 2, None),
         ("ticket, braked", 4, 2, None),
         ("ticket, not repeatable", 8, 1, ("cut",)),
         ("ticket", 5, 2, ("cut", "late", "refused", "person")),
+        ("ticket", 5, 2, ("lock", "person")),
     ):
         taken |= explore(kind, depth, troubles=troubles, only=only).edges
     assert taken >= ALL, f"never taken: {sorted(ALL - taken)}"

@@ -10,7 +10,7 @@ import pytest
 from tests.service import Service, service
 from triage.errors import NotAccepted, OutcomeUnknown, RateLimited, Refused, Unauthorized, UserError
 from triage.mention import Visibility
-from triage.pipeline import intake, judge, people
+from triage.pipeline import intake, items, judge, people
 
 
 @pytest.fixture
@@ -94,6 +94,33 @@ def test_a_critical_post_raises_an_alert_until_its_task_is_closed(app: Service) 
     assert (told.open, told.times) == (False, 2)
     app.pass_(minutes=30)
     assert next(iter(app.oncall.alerts.values())).times == 2
+
+
+def test_an_alert_is_raised_again_with_its_task(app: Service) -> None:
+    """Closed and taken back, answered and taken back: each time a new alert with a key of its own, which is over with the task."""
+    app.acme.post("mira@x.example", "broken: all my data is gone")
+    app.pass_()
+    (task,) = app.queue()
+    (first,) = app.oncall.alerts.values()
+    app.store.desk.close(task["id"], "ana", app.clock.now(), "phoned them")
+    app.pass_()
+    items.undo(app, task["mention"], "ana")
+    app.pass_()
+    again = list(app.oncall.alerts.values())[-1]
+    assert [(one.open, one.times) for one in app.oncall.alerts.values()] == [(False, 2), (True, 1)]
+    assert again.key.startswith(f"{first.key}/")
+    assert (again.name, again.severity, again.labels) == (first.name, first.severity, first.labels)
+    people.answer(app, task["id"], "We bring it back.", "ana", hold=60)
+    app.pass_()
+    people.unsend(app, task["mention"], "ana")
+    app.pass_()
+    assert [(one.open, one.times) for one in app.oncall.alerts.values()] == [(False, 2), (False, 2), (True, 1)]
+    assert len({key.rsplit("/", 1)[0] for key in list(app.oncall.alerts)[1:]}) == 1
+    assert [row["name"] for row in app.store.views.status(app.clock.now())["alerts"]] == ["UrgentPost"]
+    app.store.desk.close(task["id"], "ana", app.clock.now(), "phoned them")
+    app.pass_(minutes=30)
+    assert [one.open for one in app.oncall.alerts.values()] == [False, False, False]
+    assert app.store.views.status(app.clock.now())["alerts"] == []
 
 
 def test_an_answer_is_posted_once_and_by_one_person(app: Service) -> None:

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 
 from tests.service import service
 from triage.person import Person, Role
+from triage.pipeline import items
 from triage.web import create
 
 SECRET = "a secret of sixteen characters"
@@ -178,6 +179,70 @@ def test_an_answer_by_the_api_is_held_and_goes_once(site: Site) -> None:
     site.app.pass_(seconds=20)
     assert len(site.app.acme.replies) == 1
     assert site.ask("POST", f"/mentions/{item}/reply/undo").status_code == 409
+
+
+def test_what_has_changed_since_it_was_seen_is_not_decided_on(site: Site) -> None:
+    """By each verb that a form of the page's says it to, in the same words; who says nothing of it decides all the same."""
+    post = site.app.acme.post("mira@x.example", "how do I export?")
+    site.app.pass_()
+    item = site.app.store.desk.mention_id(post.uri)
+    (task,) = (row["id"] for row in site.ask("GET", "/queue").json())
+    seen = site.ask("GET", f"/mentions/{item}").json()["seen"]
+    assert seen == site.ask("GET", f"/mentions/{item}/context").json()["seen"] == str(site.app.store.items.look(item).seen)
+    verbs: dict[str, dict[str, Any]] = {
+        f"/mentions/{item}/label": {"label": "noise"},
+        f"/mentions/{item}/ticket": {},
+        f"/mentions/{item}/close": {},
+        f"/mentions/{item}/assign": {"to": "triager"},
+        f"/mentions/{item}/snooze": {},
+        f"/tasks/{task}/close": {"why": "seen"},
+        **{f"/actions/{task}/{verb}": {} for verb in ("retry", "park", "drop")},
+        f"/actions/{task}/found": {"key": "MEM-1"},
+    }
+    items.label(site.app, item, "praise", "ana")
+    for path, body in verbs.items():
+        refused = site.ask("POST", path, json=body | {"seen": seen})
+        assert refused.status_code == 409, path
+        assert refused.json()["error"] == "ana has labelled it praise meanwhile; nothing was done; look at it again", path
+        assert site.ask("POST", path, json=body | {"seen": "yesterday"}).status_code == 422
+    fresh = site.ask("GET", f"/mentions/{item}").json()["seen"]
+    site.app.acme.edit(post.remote_id, "I love it, maybe")
+    site.app.pass_(hours=2)
+    edited: dict[str, dict[str, Any]] = {"same": {"other": str(_another(site))}, "boost": {"sure": True}, "snooze": {}}
+    for verb, body in edited.items():
+        refused = site.ask("POST", f"/mentions/{item}/{verb}", json=body | {"seen": fresh})
+        assert (refused.status_code, "edited the post meanwhile" in refused.text) == (409, True), (verb, refused.text)
+    assert site.ask("POST", f"/mentions/{item}/snooze", json={"seen": str(site.app.store.items.look(item).seen)}).status_code == 200
+    assert site.ask("POST", f"/mentions/{item}/label", json={"label": "noise"}).status_code == 200
+
+
+def _another(site: Site) -> int:
+    post = site.app.acme.post("noor@x.example", "how do I sync?")
+    site.app.pass_()
+    return site.app.store.desk.mention_id(post.uri)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_name_that_was_given_to_another_answer_is_refused(site: Site, by_hand: bool) -> None:
+    """It would be told as carried out, and nobody would answer. A draft that names it is kept."""
+    mentions = []
+    for text in ("how do I export?", "how do I sync?"):
+        post = site.app.acme.post("mira@x.example", text)
+        site.app.pass_()
+        mentions.append(site.app.store.desk.mention_id(post.uri))
+    first, second = mentions
+    sent = {"text": "Press Export.", "once": "a", "by_hand": by_hand}
+    assert site.ask("POST", f"/mentions/{first}/reply", json=sent).status_code == 200
+    refused = site.ask("POST", f"/mentions/{second}/reply", json=sent)
+    assert refused.status_code == 409
+    assert "this form was sent for another post; nothing was sent" in refused.json()["error"]
+    assert [row["mention"] for row in site.app.queue()] == [second]
+    now = site.app.clock.now()
+    assert site.app.store.drafts.save(second, "triager", "Press Export.", now, once="a")
+    assert not site.app.store.drafts.save(first, "triager", "Press Export.", now, once="a")
+    assert site.ask("POST", f"/mentions/{second}/reply", json=sent | {"once": "b"}).status_code == 200
+    site.app.pass_(seconds=20)
+    assert len(site.app.acme.replies) == (0 if by_hand else 2)
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,34 @@ def test_a_day_has_a_limit(app: Service, site: Site) -> None:
     assert len(app.acme.boosts) == 3
 
 
+def test_a_boost_that_is_dropped_opens_its_task_again(tmp_path: Path, store_url: str) -> None:
+    """While it waits and after it was refused; not where the post is answered or gone by now. The trail says so."""
+    app = service(tmp_path, store_url, rules=MORE.replace("daily: 2", "daily: 9"))
+    mentions = {text: praised(app, text=f"I love {text}") for text in ("one", "two", "three", "four")}
+    (held, _), (refused, _), (answered, _), (gone, post) = mentions.values()
+    action = boosting.ask(app, held, "ana")
+    app.store.desk.drop(action, "bo", app.clock.now())
+    assert tasks_of(app, held) == ["planned"]
+    trail = [(line["who"], line["what"], line["detail"]) for line in app.store.items.look(held).trail]
+    (task,) = (row["id"] for row in app.actions("task") if row["mention_id"] == held)
+    assert ("bo", f"cancelled (action {action})", "not wanted") in trail
+    assert ("bo", f"reopened the task (action {task})", "not wanted") in trail
+    boosted = {mention: boosting.ask(app, mention, "ana") for mention in (refused, answered, gone)}
+    app.acme.fail("boost", Refused("no"), times=3)
+    app.pass_(seconds=15)
+    people.answer_mention(app, answered, "Thank you!", "bo", hold=15)
+    app.acme.delete(post)
+    app.pass_(hours=25)
+    assert app.store.items.look(gone).deleted_at is not None
+    for mention, action in boosted.items():
+        app.store.desk.drop(action, "bo", app.clock.now())
+        with pytest.raises(UserError, match="only planned, parked, rejected and observed ones can be dropped"):
+            app.store.desk.drop(action, "bo", app.clock.now())
+        assert tasks_of(app, mention) == ["planned" if mention == refused else "done"]
+    assert app.acme.boosts == []
+    app.close()
+
+
 @pytest.mark.parametrize("made", [False, True])
 def test_a_doubt_is_looked_into_and_boosts_once(app: Service, made: bool) -> None:
     """The answer was lost: the post itself tells whether it is boosted."""

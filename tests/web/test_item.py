@@ -319,6 +319,22 @@ def test_a_ticket_is_taken_back_until_it_is_sent(made: Service) -> None:
     assert [ticket.key for ticket in made.tickets.tickets] == ["MEM-1"]
 
 
+def test_a_program_accepts_a_suggestion_as_it_has_seen_it(made: Service) -> None:
+    """Of the post and of its task: not once its author has edited the post."""
+    program = Site(made).program(Role.TRIAGER, "ana")
+    mention = arrive(made, "mira@x.example", "maybe broken")
+    (task,) = (row["id"] for row in made.queue())
+    seen = program.get(f"/api/mentions/{mention}").json()["seen"]
+    (post,) = made.acme._world.posts
+    made.acme.edit(post, "maybe broken for me alone")
+    made.pass_(hours=2)
+    for path in (f"/api/mentions/{mention}/accept", f"/api/tasks/{task}/accept"):
+        refused = program.post(path, json={"seen": seen})
+        assert (refused.status_code, "edited the post meanwhile" in refused.text) == (409, True), refused.text
+    assert made.actions("ticket") == []
+    assert program.post(f"/api/tasks/{task}/accept").status_code == 200
+
+
 def test_a_suggestion_is_accepted_and_taken_back(made: Service) -> None:
     """While its ticket is not sent; then the suggestion stands again."""
     ana = Somebody(made, "ana")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +10,20 @@ import pytest
 import sqlalchemy as sa
 
 from tests.service import Service, service
+from tests.web.site import Site
+from triage.errors import OutcomeUnknown
 from triage.mention import Mention
 from triage.person import Role
-from triage.pipeline import people
+from triage.pipeline import deliver, intake, people, replying
+from triage.replies import May
 from triage.store.schema import actions, audit, items, mentions
 
 BOTH = pytest.mark.parametrize("made", ["sqlite", "postgresql"], indirect=True)
+APPROVED = """
+rules:
+  - {name: law, when: {words: [lawyer]}, then: task, approve: approver, reason: two look}
+  - {name: rest, then: task, reason: a person answers}
+"""
 
 
 @pytest.fixture
@@ -25,6 +34,14 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     app = service(tmp_path, f"sqlite:///{tmp_path}/triage.db" if sqlite else request.getfixturevalue("database"), source=options)
     app.store.people.come(app.store.people.invite(Role.TRIAGER, "triage", app.clock.now()), "ana", "Ana", "", app.clock.now())
     asked(app)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def approving(tmp_path: Path, store_url: str) -> Iterator[Service]:
+    """A service where an answer that names a lawyer needs an approval."""
+    app = service(tmp_path, store_url, source=", roster: [lee@x.example]", rules=APPROVED)
     yield app
     app.close()
 
@@ -182,3 +199,112 @@ def test_what_came_in_before_an_account_was_named_stays(made: Service) -> None:
     made.pass_(hours=25)
     [left] = made.queue()
     assert left["author"] == "ana@x.example"
+
+
+# While an answer of ours is not sent yet
+
+
+def written(app: Service, text: str = "Press Print.", words: str = "how do I print?", by: str = "ana") -> tuple[int, Mention]:
+    """A question whose answer is held for 15 seconds, or waits for an approval."""
+    post = app.acme.post("noor@x.example", words)
+    app.pass_()
+    mention = newest(app)
+    people.answer_mention(app, mention, text, by, hold=15)
+    return mention, post
+
+
+def replies(app: Service, mention: int) -> list[str]:
+    return [row["state"] for row in app.actions("reply") if row["mention_id"] == mention]
+
+
+def trail(app: Service, mention: int, what: str) -> list[str]:
+    with app.store.database.read() as connection:
+        said = sa.select(audit.c.detail).where(audit.c.mention_id == mention, audit.c.what == what).order_by(audit.c.id)
+        return list(connection.execute(said).scalars())
+
+
+def drafts(app: Service, mention: int) -> list[tuple[str, str]]:
+    return [(one.person, one.text) for one in app.store.drafts.of(mention)]
+
+
+@BOTH
+def test_a_colleagues_own_answer_stops_ours_that_is_held(made: Service) -> None:
+    """Long or short: it is its writer's draft, nobody is asked again, and the item says why; sent on purpose it goes."""
+    long = "\n\n".join(["Press Print, then wait for it. " * 10] * 3)
+    sent = len(made.acme.replies)
+    mention, post = written(made, long)
+    made.acme.post("lee@x.example", "It can't.", reply_to=post.remote_id)
+    made.pass_()
+    made.pass_(seconds=60)
+    assert len(made.acme.replies) == sent
+    assert set(replies(made, mention)) == {"cancelled"}
+    assert drafts(made, mention) == [("ana", long)]
+    assert made.queue() == []
+    assert set(trail(made, mention, "cancelled")) == {"answered by lee@x.example on the platform"}
+    assert made.store.items.look(mention).item["answered_by"] == "lee@x.example"
+    checked = replying.desk(made, mention).answerable
+    assert checked.may is May.AGAIN
+    assert re.match(r"lee@x.example answered .*; the answer by ana was not sent, its text went back to the drafts$", checked.reason)
+    replying.send(made, mention, "It can: press Print.", "ana", again=True)
+    made.pass_(hours=25)  # the rescan shows the colleague's answer again
+    assert len(made.acme.replies) == sent + 1
+    assert "done" in replies(made, mention)
+
+
+def test_a_colleagues_own_answer_ends_an_approval(approving: Service) -> None:
+    """It is in nobody's list any more, and who decides all the same is told."""
+    mention, post = written(approving, words="how do I reach a lawyer?")
+    [waiting] = approving.store.approvals.open()
+    approving.acme.post("lee@x.example", "By mail.", reply_to=post.remote_id)
+    approving.pass_()
+    assert approving.store.approvals.open() == []
+    site = Site(approving)
+    ada = site.visitor(Role.APPROVER, "ada")
+    refused = ada.post(f"/mentions/{mention}/reply/approve", {"action": waiting.action_id}, part=True)
+    assert refused.status_code == 409
+    assert "answered by lee@x.example on the platform" in refused.headers["hx-trigger"]
+    assert drafts(approving, mention) == [("ana", "Press Print.")]
+    approving.pass_(seconds=60)
+    assert approving.acme.replies == []
+
+
+def test_who_approves_is_told_of_a_colleagues_own_answer(approving: Service) -> None:
+    """Of one that came before ours was written, and of one that came meanwhile and could not stop it (an earlier version's)."""
+    mention, post = written(approving, words="how do I reach a lawyer?")
+    approving.acme.post("lee@x.example", "By mail.", reply_to=post.remote_id)
+    approving.pass_()
+    approving.clock.move(minutes=1)
+    replying.send(approving, mention, "By mail to legal@acme.example.", "ana", again=True)
+    site = Site(approving)
+    ada, program = site.visitor(Role.APPROVER, "ada"), site.program(Role.APPROVER, "ada")
+    assert "Answered by <span" in ada.get(f"/mentions/{mention}/reply").text
+    assert [one["elsewhere"] for one in program.get(f"/api/mentions/{mention}/reply").json()["given"]] == ["lee@x.example"]
+    with approving.store.database.write() as connection:
+        connection.execute(sa.update(audit).where(audit.c.what == "answered on the platform").values(at=approving.clock.now()))
+    page = ada.get(f"/mentions/{mention}/reply").text
+    assert re.search(r"Answered meanwhile by <span[^>]*>lee@x.example", page)
+    assert "Approve and send" in page
+
+
+@BOTH
+def test_what_may_be_there_already_is_left_alone(made: Service) -> None:
+    """An answer in doubt, and one whose first post was sent; the trail says that it was too late."""
+    doubtful, post = written(made)
+    made.acme.fail("reply", OutcomeUnknown("cut"))
+    made.pass_(seconds=15)
+    torn, other = written(made, "\n\n".join(f"{word} " * 55 for word in ("first", "second", "third")))
+    first, *_ = (row["id"] for row in made.actions("reply") if row["mention_id"] == torn)
+    made.clock.move(seconds=15)
+    deliver.deliver(made, [first])
+    for one in (post, other):
+        made.acme.post("lee@x.example", "It can't.", reply_to=one.remote_id)
+    made.clock.move(seconds=11)
+    intake.poll(made, ["acme"])
+    assert replies(made, doubtful) == ["doubt"]
+    assert replies(made, torn)[:2] == ["done", "planned"]
+    why = "answered by lee@x.example on the platform; too late to stop ours, which is"
+    assert trail(made, doubtful, "not stopped") == [f"{why} in doubt"]
+    assert trail(made, torn, "not stopped") == [f"{why} sent in part"]
+    assert drafts(made, doubtful) == drafts(made, torn) == []
+    made.pass_(seconds=11)
+    assert set(replies(made, torn)) == {"done"}

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from triage.errors import UserError
 from triage.mention import HUMAN, State
+from triage.store import moves
 from triage.store.database import Database
 from triage.store.moves import add_audit
 from triage.store.schema import actions, approvals, mentions
@@ -40,12 +41,13 @@ class Approvals:
         self._database = database
 
     def open(self) -> list[Waiting]:
-        """All that wait, the longest first."""
+        """All that wait, the longest first. One that was stopped in another way is decided there, if at all."""
         # An outer join, since SQLite would begin an inner one with all actions.
-        wanted = sa.select(approvals, actions.c.mention_id, actions.c.payload).outerjoin(actions, actions.c.id == approvals.c.action_id)
+        columns = (actions.c.mention_id, actions.c.payload, actions.c.state)
+        wanted = sa.select(approvals, *columns).outerjoin(actions, actions.c.id == approvals.c.action_id)
         statement = wanted.where(approvals.c.decision.is_(None)).order_by(approvals.c.asked_at, approvals.c.action_id)
         with self._database.read() as connection:
-            return [_waiting(row) for row in connection.execute(statement).mappings()]
+            return [_waiting(row) for row in connection.execute(statement).mappings() if row["state"] == State.PLANNED]
 
     def of(self, action_id: int) -> Waiting:
         """One that waits; `UserError` says what was decided when it no longer does."""
@@ -67,7 +69,9 @@ class Approvals:
         """Let it go: it is due now. Of two who decide one wins. Returns the mention's id."""
         with self._database.write() as connection:
             row = locked(connection, action_id)
-            if row["state"] != State.PLANNED or row["revision"] != row["revision_now"]:
+            if row["state"] != State.PLANNED:
+                raise UserError(f"the answer is {row['state']}; nothing was changed. Not wanted: triage drop {action_id}")
+            if row["revision"] != row["revision_now"]:
                 raise UserError("the post was edited after the answer was written; it is a draft again, read it once more")
             decide(connection, action_id, APPROVED, by, now)
             due = sa.update(actions).where(actions.c.id == action_id, actions.c.state == str(State.PLANNED))
@@ -85,9 +89,7 @@ def by_hand(mention: RowMapping) -> str:
 
 def locked(connection: Connection, action_id: int) -> RowMapping:
     """The undecided approval, with its post's and its action's rows locked in the order of everybody else."""
-    mention = sa.select(mentions.c.id).join(actions, actions.c.mention_id == mentions.c.id).where(actions.c.id == action_id)
-    connection.execute(mention.with_for_update(of=mentions))
-    connection.execute(sa.select(actions.c.id).where(actions.c.id == action_id).with_for_update())
+    moves.locked(connection, action_id)
     return undecided(connection, action_id)
 
 

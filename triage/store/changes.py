@@ -11,10 +11,10 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from triage.contracts import Item
 from triage.mention import ActionKind, Mention, State, Visibility
-from triage.store import drafts, returns, rows
+from triage.store import drafts, rows
 from triage.store.database import insert
-from triage.store.moves import add_audit, cancel, withdraw_ticket
-from triage.store.schema import actions, alerts, mentions, revisions
+from triage.store.moves import add_audit, cancel, raise_again, withdraw_ticket
+from triage.store.schema import actions, alerts, items, mentions, revisions
 
 FILED = frozenset({State.DONE, State.SENDING, State.DOUBT})
 
@@ -91,6 +91,26 @@ def _void_answers(connection: Connection, mention_id: int, now: datetime, why: s
         withdraw(connection, parts, why, "triage", now, reopen=reopen)
 
 
+def stop_answers(connection: Connection, mention_id: int, why: str, now: datetime) -> None:
+    """The post needs no answer of ours any more: those of which nothing was sent are drafts again, and no task is opened.
+
+    What is on its way, or may be there in part, stays as it is: half an answer helps nobody. The trail says so.
+    The caller holds the mention's row.
+    """
+    mine = sa.select(actions).where(actions.c.mention_id == mention_id, actions.c.kind == str(ActionKind.REPLY))
+    given: dict[int, list[RowMapping]] = {}
+    for action in connection.execute(mine.order_by(actions.c.id).with_for_update()).mappings().all():
+        given.setdefault(action["payload"].get("first", action["id"]), []).append(action)
+    for first, parts in given.items():
+        states = [State(part["state"]) for part in parts]
+        if set(states) == {State.PLANNED}:
+            withdraw(connection, parts, why, "triage", now, reopen=False)
+        elif going := [state for state in (State.SENDING, State.DOUBT, State.PLANNED) if state in states]:
+            how = "sent in part" if State.DONE in states else "in doubt" if going[0] is State.DOUBT else "being sent"
+            detail = f"{why}; too late to stop ours, which is {how}"
+            add_audit(connection, now, "triage", "not stopped", mention_id=mention_id, action_id=first, detail=detail)
+
+
 def withdraw(connection: Connection, parts: Sequence[RowMapping], why: str, by: str, now: datetime, *, reopen: bool = True) -> str:
     """Cancel what was not sent of an answer and give its writer the text back; the text.
 
@@ -103,7 +123,8 @@ def withdraw(connection: Connection, parts: Sequence[RowMapping], why: str, by: 
     of_mention = sa.select(actions).where(actions.c.mention_id == mention_id, actions.c.kind == str(ActionKind.REPLY))
     left = connection.execute(of_mention.where(actions.c.state != str(State.CANCELLED))).mappings().all()
     if not left:
-        returns.unanswered(connection, mention_id)
+        nobody = sa.update(items).where(items.c.mention_id == mention_id)
+        connection.execute(nobody.values(answered_by="", answered_at=None))
     answered = {id_ for row in left for id_ in tasks_of(row["payload"])}
     for task_id in tasks_of(first["payload"]) if reopen else ():
         if task_id not in answered:
@@ -146,9 +167,15 @@ def whole(parts: Sequence[RowMapping]) -> str:
 
 
 def _reopen(connection: Connection, mention_id: int, task_id: int, now: datetime, why: str, by: str) -> None:
-    statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state.in_([str(State.DONE), str(State.CANCELLED)]))
-    connection.execute(statement.values(state=str(State.PLANNED), closed_at=None, closed_by="", error=why))
+    there = sa.select(mentions.c.id).where(mentions.c.id == mention_id, mentions.c.deleted_at.is_(None))
+    over = actions.c.state.in_([str(State.DONE), str(State.CANCELLED)])
+    task = connection.execute(sa.select(actions.c.closed_at).where(actions.c.id == task_id, over, there.exists())).first()
+    if task is None:
+        return  # it is open, or the post is gone: nothing is left to do
+    values = {"state": str(State.PLANNED), "closed_at": None, "closed_by": "", "error": why}
+    connection.execute(sa.update(actions).where(actions.c.id == task_id).values(values))
     add_audit(connection, now, by, "reopened the task", mention_id=mention_id, action_id=task_id, detail=why)
+    raise_again(connection, mention_id, task.closed_at, now)
 
 
 def delete(connection: Connection, row: RowMapping, *, now: datetime, site: str) -> None:

@@ -11,9 +11,9 @@ from triage.errors import Missing, UserError
 from triage.mention import HUMAN, ActionKind, State, Verdict
 from triage.store import rows
 from triage.store.board import Claimed
-from triage.store.changes import withdraw
+from triage.store.changes import withdraw, withdraw_boost
 from triage.store.database import Database, insert
-from triage.store.moves import add_audit, cancel, close_alert, close_task, open_task
+from triage.store.moves import add_audit, cancel, close_alert, close_task, locked, open_task, refuse_undecided
 from triage.store.schema import Link, actions, alerts, approvals, mentions, problems, verdicts
 
 
@@ -123,12 +123,14 @@ class Desk:
         self._settle(action_id, by, now, (State.PARKED, State.REJECTED, State.DOUBT), State.DONE, f"it exists: {key}", key=key)
 
     def drop(self, action_id: int, by: str, now: datetime) -> None:
-        """It is not wanted any more. What a person wrote is their draft again, and the question open."""
+        """It is not wanted any more. What a person wrote is their draft again, and what it had closed is open."""
         with self._database.write() as connection:
-            row = self._action(connection, action_id)
-            written = row["kind"] == ActionKind.REPLY and row["payload"].get("by_person")
-            if written and row["state"] in (State.PLANNED, State.PARKED, State.REJECTED, State.OBSERVED):
+            row = self._known(locked(connection, action_id), action_id)
+            unsent = row["state"] in (State.PLANNED, State.PARKED, State.REJECTED, State.OBSERVED)
+            if unsent and row["kind"] == ActionKind.REPLY and row["payload"].get("by_person"):
                 withdraw(connection, self._unsent(connection, row), "not wanted", by, now)
+            elif unsent and row["kind"] == ActionKind.BOOST:
+                withdraw_boost(connection, row, "not wanted", by, now)
             elif not cancel(connection, action_id, now, "not wanted", by):
                 raise UserError(f"action {action_id} is {row['state']}; only planned, parked, rejected and observed ones can be dropped")
 
@@ -140,7 +142,9 @@ class Desk:
         return [part for part in found if part["payload"].get("first", part["id"]) == first]
 
     def _action(self, connection: Connection, action_id: int) -> RowMapping:
-        row = connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().first()
+        return self._known(connection.execute(sa.select(actions).where(actions.c.id == action_id)).mappings().first(), action_id)
+
+    def _known(self, row: RowMapping | None, action_id: int) -> RowMapping:
         if row is None:
             raise UserError(f"there is no action {action_id}; triage queue and triage show list them")
         return row
@@ -148,6 +152,8 @@ class Desk:
     def _settle(self, action_id: int, by: str, now: datetime, allowed: tuple[State, ...], to: State, detail: str, key: str = "") -> None:
         with self._database.write() as connection:
             row = self._action(connection, action_id)
+            if to is not State.PLANNED:
+                refuse_undecided(connection, row)
             if row["state"] not in allowed or (row["via"] == HUMAN and row["state"] != State.OBSERVED):
                 words = ", ".join(str(state) for state in allowed)
                 hint = "close it with triage close" if row["via"] == HUMAN else "see triage show"

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from triage.errors import UserError
+from triage.mention import ActionKind
 from triage.replies import LONGEST_TEXT
 from triage.store import rows
 from triage.store.database import Database, insert
-from triage.store.schema import drafts, forms, mentions
+from triage.store.schema import actions, drafts, mentions
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ class Drafts:
             found = connection.scalar(sa.select(mentions.c.id).where(mentions.c.id == mention_id).with_for_update(read=True))
             if found is None:
                 raise UserError(f"there is no mention {mention_id}; the queue lists those that there are")
-            if once and connection.scalar(sa.select(forms.c.once).where(forms.c.once == once)) is not None:
+            of_mention = sa.select(actions.c.id).where(actions.c.mention_id == mention_id, actions.c.kind == str(ActionKind.REPLY))
+            sent = of_mention.where(actions.c.payload["once"].as_string() == once).limit(1)
+            if once and connection.execute(sent).first() is not None:
                 return False
             put(connection, mention_id, person, text, now)
         return True

@@ -18,7 +18,7 @@ from triage.store import batch, rows
 from triage.store.board import LIVE
 from triage.store.database import Database, insert
 from triage.store.dossier import Dossier, dossier
-from triage.store.moves import BY_OWN_WORD, add_audit, cancel, close_task, withdraw_ticket
+from triage.store.moves import BY_OWN_WORD, add_audit, cancel, close_task, raise_again, withdraw_ticket
 from triage.store.schema import actions, audit, items, mentions, notes, people, problems, verdicts
 from triage.store.seen import NOTHING_DONE, Seen, hold
 
@@ -315,11 +315,11 @@ class Items:
         """
         with self._database.write() as connection:
             hold(connection, mention_id)
-            told = self._taken_back(connection, mention_id, deed, by)
+            told = self._taken_back(connection, mention_id, deed, by, now)
             self._cover(connection, mention_id, deed, by, now)
         return told
 
-    def _taken_back(self, connection: Connection, mention_id: int, deed: Deed, by: str) -> str:
+    def _taken_back(self, connection: Connection, mention_id: int, deed: Deed, by: str, now: datetime) -> str:
         row = self._row(connection, mention_id)
         if deed.what == "assigned":
             before, _, after = (part.strip() for part in deed.detail.partition("→"))
@@ -338,7 +338,7 @@ class Items:
                 raise UserError("it can't be taken back: the note is gone already")
             return "the note is gone"
         if deed.what == "closed the task":
-            if not _reopen(connection, mention_id, deed.at, State.DONE, by):
+            if not _reopen(connection, mention_id, deed.at, State.DONE, by, now):
                 raise UserError("it can't be taken back: the task has changed since")
             return "the task is open again"
         raise UserError(f'"{deed.what}" can\'t be taken back' + (f": {deed.detail}" if deed.detail else ""))
@@ -363,8 +363,8 @@ class Items:
                     withdraw_ticket(connection, row["id"], now, f"{by} took it back")
                 else:
                     cancel(connection, row["id"], now, f"{by} took it back", by)
-            _reopen(connection, mention_id, judged_at, State.DONE, by)
-            _reopen(connection, mention_id, judged_at, State.CANCELLED, "triage")
+            _reopen(connection, mention_id, judged_at, State.DONE, by, now)
+            _reopen(connection, mention_id, judged_at, State.CANCELLED, "triage", now)
             self._cover(connection, mention_id, deed, by, now)
 
     def took_back_label(self, mention_id: int, deed: Deed, judged_at: datetime, by: str, now: datetime) -> None:
@@ -373,8 +373,8 @@ class Items:
             hold(connection, mention_id)
             newest = sa.select(sa.func.max(verdicts.c.id)).where(verdicts.c.mention_id == mention_id).scalar_subquery()
             again_at = connection.execute(sa.select(verdicts.c.at).where(verdicts.c.id == newest)).scalar_one()
-            _reopen(connection, mention_id, judged_at, State.CANCELLED, "triage")
-            _reopen(connection, mention_id, again_at, State.CANCELLED, "triage", before=judged_at)
+            _reopen(connection, mention_id, judged_at, State.CANCELLED, "triage", now)
+            _reopen(connection, mention_id, again_at, State.CANCELLED, "triage", now, before=judged_at)
             self._cover(connection, mention_id, deed, by, now)
 
     def took_back(self, mention_id: int, deed: Deed, by: str, now: datetime) -> None:
@@ -436,7 +436,14 @@ def _wake(connection: Connection, ids: Sequence[int]) -> list[int]:
 
 
 def _reopen(
-    connection: Connection, mention_id: int, closed_at: datetime, state: State, closed_by: str, *, before: datetime | None = None
+    connection: Connection,
+    mention_id: int,
+    closed_at: datetime,
+    state: State,
+    closed_by: str,
+    now: datetime,
+    *,
+    before: datetime | None = None,
 ) -> int:
     """Open the tasks of an item again that ended at this very moment by this hand, and were made `before`; how many."""
     ended = sa.update(actions).where(
@@ -447,7 +454,10 @@ def _reopen(
         actions.c.closed_by == closed_by,
         *(() if before is None else (actions.c.created_at < before,)),
     )
-    return connection.execute(ended.values(state=str(State.PLANNED), closed_at=None, closed_by="", error="")).rowcount
+    opened = connection.execute(ended.values(state=str(State.PLANNED), closed_at=None, closed_by="", error="")).rowcount
+    if opened:
+        raise_again(connection, mention_id, closed_at, now)
+    return opened
 
 
 def _newest_tickets(limit: int) -> sa.Subquery:

@@ -120,6 +120,37 @@ def close_alert(connection: Connection, now: datetime, alert_id: int) -> None:
     connection.execute(told.values(state=str(State.PLANNED), due_at=now))
 
 
+def raise_again(connection: Connection, mention_id: int, ended_at: datetime, now: datetime) -> None:
+    """A task that ended at this moment is open again, so the alerts of its post that were over with it are raised anew.
+
+    Each is a new alert of the same name and labels, with keys of its own: who drops repetitions by the key must not drop it.
+    """
+    over = (
+        sa.select(actions, alerts.c.name, alerts.c.subject, alerts.c.severity, alerts.c.summary, alerts.c.data)
+        .join(alerts, alerts.c.id == actions.c.alert_id)
+        .where(actions.c.mention_id == mention_id, actions.c.kind == str(ActionKind.ALERT), alerts.c.closed_at == ended_at)
+        .where(actions.c.state != str(State.CANCELLED))
+        .order_by(actions.c.id)
+    )
+    for old in connection.execute(over).mappings().all():
+        this = (old["name"], old["subject"])
+        values = {"severity": old["severity"], "summary": old["summary"], **old["data"]}
+        alert_id = open_alerts(connection, now, {this: values})[this]
+        told = sa.select(actions.c.id).where(actions.c.alert_id == alert_id, actions.c.via == old["via"])
+        if connection.execute(told).first() is not None:
+            continue  # of another task of the post, or by a later verdict
+        row = {name: old[name] for name in ("kind", "via", "mention_id", "problem_id", "reason", "payload")} | {
+            "key": f"{old['key'].removesuffix('/' + str(old['alert_id']))}/{alert_id}",
+            "state": str(State.PLANNED),
+            "alert_id": alert_id,
+            "rule": "",  # no verdict asked for it, and none takes it back: it is over with the task
+            "due_at": now,
+            "created_at": now,
+        }
+        connection.execute(sa.insert(actions).values(row))
+        add_audit(connection, now, "triage", "alert raised again", mention_id=mention_id, detail=f"{old['name']} at {old['via']}")
+
+
 def open_task(connection: Connection, task_id: int) -> RowMapping:
     """A person's task that is open, its row locked; a `UserError` says who was first where it no longer is."""
     row = connection.execute(sa.select(actions).where(actions.c.id == task_id).with_for_update()).mappings().first()
@@ -132,12 +163,27 @@ def open_task(connection: Connection, task_id: int) -> RowMapping:
     return row
 
 
+def refuse_undecided(connection: Connection, row: RowMapping) -> None:
+    """`UserError` where an action is an answer, or a part of one, that waits for an approval: that is decided first."""
+    if row["kind"] != ActionKind.REPLY:
+        return
+    first = row["payload"].get("first", row["id"])
+    waits = sa.select(approvals.c.role).where(approvals.c.action_id == first, approvals.c.decision.is_(None))
+    if (role := connection.scalar(waits)) is not None:
+        raise UserError(f"answer {first} waits for approval by {role}; nothing was changed. Not wanted: triage drop {first}")
+
+
+def locked(connection: Connection, action_id: int) -> RowMapping | None:
+    """An action with its post's row and its own locked, in the order of everybody else; None when there is none."""
+    mention = sa.select(mentions.c.id).join(actions, actions.c.mention_id == mentions.c.id).where(actions.c.id == action_id)
+    connection.execute(mention.with_for_update(of=mentions))
+    return connection.execute(sa.select(actions).where(actions.c.id == action_id).with_for_update()).mappings().first()
+
+
 def close_task(connection: Connection, task_id: int, by: str, now: datetime) -> RowMapping:
     """planned → done for a person's task, and the alert about it is over. Of two people one wins, the other gets a `UserError`."""
     row = open_task(connection, task_id)
-    waits = sa.select(approvals.c.role).where(approvals.c.action_id == task_id, approvals.c.decision.is_(None))
-    if row["kind"] == ActionKind.REPLY and (role := connection.scalar(waits)) is not None:
-        raise UserError(f"answer {task_id} waits for approval by {role}; nothing was changed. Not wanted: triage drop {task_id}")
+    refuse_undecided(connection, row)
     statement = sa.update(actions).where(actions.c.id == task_id, actions.c.state == str(State.PLANNED))
     if connection.execute(statement.values(state=str(State.DONE), closed_at=now, closed_by=by, error="")).rowcount != 1:
         raise UserError(f"somebody else has just closed task {task_id}; nothing was sent")

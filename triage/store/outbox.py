@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from triage.budget import Purpose
-from triage.delivery import Move
+from triage.delivery import TWICE, Move
 from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Label, Receipt, State, Ticket, Visibility, Work
 from triage.store import rows
@@ -371,11 +371,13 @@ class Outbox:
     def finish(self, work: Work, move: Move, now: datetime, *, looks: int | None = None, repeats: float | None = None) -> Finished | None:
         """Write down how an attempt ended, or what look number `looks` + 1 showed. None when the row has moved on without us.
 
+        What the far side has told us that it made stays in the trail then.
         `repeats` is after how many seconds the notifier wants an alert again that is open.
         """
         try:
             with self._database.write() as connection:
                 if not self._finish(connection, work, self._unless_edited(connection, work, move), now, looks):
+                    self._keep_receipt(connection, work, move, now)
                     return None
                 if work.kind is ActionKind.ALERT and move.state is State.DONE:
                     self._repeat_alert(connection, work, now, repeats)
@@ -411,6 +413,11 @@ class Outbox:
         where = [State.SENDING, State.DOUBT] if move.receipt is not None else [State.DOUBT if move.looked else State.SENDING]
         if unsent:
             where = [State.PLANNED]
+        in_state: sa.ColumnElement[bool] = actions.c.state.in_([str(state) for state in where])
+        if not unsent and move.receipt is not None and not move.looked and work.kind is not ActionKind.ALERT:
+            # Also when a person has parked it since, or it is to be sent once more; but of several that were found it settles nothing.
+            aside = actions.c.state.in_([str(State.PARKED), str(State.PLANNED)])
+            in_state = sa.or_(in_state, sa.and_(aside, ~actions.c.error.startswith(TWICE)))
         values: dict[str, Any] = {
             "state": str(move.state),
             "due_at": move.due_at,
@@ -439,9 +446,7 @@ class Outbox:
                 "closed_at": now,
                 "closed_by": "triage",
             }
-        statement = sa.update(actions).where(
-            actions.c.id == work.action_id, actions.c.attempt == work.attempt, actions.c.state.in_([str(state) for state in where])
-        )
+        statement = sa.update(actions).where(actions.c.id == work.action_id, actions.c.attempt == work.attempt, in_state)
         if looks is not None:
             statement = statement.where(actions.c.looks == looks)
         if connection.execute(statement.values(values)).rowcount != 1:
@@ -473,6 +478,19 @@ class Outbox:
                 {"action": str(work.action_id)},
             )
         return True
+
+    def _keep_receipt(self, connection: Connection, work: Work, move: Move, now: datetime) -> None:
+        """The action was dropped, found or begun anew meanwhile: what this attempt made is there all the same, and people must know."""
+        receipt = move.receipt
+        if receipt is None or move.looked or work.kind is ActionKind.ALERT:
+            return
+        columns = (actions.c.state, actions.c.remote_id, actions.c.remote_key)
+        now_is = connection.execute(sa.select(*columns).where(actions.c.id == work.action_id)).first()
+        if now_is is None or receipt.remote_id == now_is.remote_id or (receipt.key and receipt.key == now_is.remote_key):
+            return  # it is that one
+        detail = f"attempt {work.attempt} has made {receipt.key or receipt.remote_id} {receipt.url}".rstrip()
+        what = f"{work.kind}: a receipt for what is {now_is.state}"
+        add_audit(connection, now, "triage", what, mention_id=_mention_id(work), action_id=work.action_id, detail=detail)
 
     def _done(self, connection: Connection, work: Work, move: Move, now: datetime) -> None:
         receipt = move.receipt

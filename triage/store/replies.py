@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from triage.store.accounts import HELD
 from triage.store.changes import tasks_of, whole, withdraw
 from triage.store.database import Database, insert
 from triage.store.moves import BY_OWN_WORD, add_audit, close_task
-from triage.store.schema import accounts, actions, approvals, forms, items, mentions, problems, verdicts
+from triage.store.schema import accounts, actions, approvals, audit, forms, items, mentions, problems, verdicts
 
 NEWEST = 2_000  # answers that a suggestion is looked for in
 PAGE = 500  # of their questions are read at once
@@ -65,13 +65,17 @@ class Replies:
         """Close every open task of the mention and plan the answer, one action a post, each after the one before.
 
         Where no task is open, one is made and closed in the same breath; `task` names one that must be. Of two people one wins. A form
-        that was carried out already changes nothing: the ids are those of the first time. Returns the ids of the actions.
+        that was carried out already changes nothing: the ids are those of the first time. One that was carried out for another post is
+        refused. Returns the ids of the actions.
         """
         with self._database.write() as connection:
             # The mention first, as everywhere: who takes the task first and then the mention waits for a worker that waits for it.
             mention = self._locked(connection, mention_id)
             if written.once and not self._first_time(connection, written.once, by, now):
-                return [row["id"] for row in _replies_to(connection, mention_id) if row["payload"].get("once") == written.once]
+                made = [row["id"] for row in _replies_to(connection, mention_id) if row["payload"].get("once") == written.once]
+                if not made:
+                    raise UserError("this form was sent for another post; nothing was sent. Each answer needs a form (`once`) of its own")
+                return made
             newer = [row for row in _replies_to(connection, mention_id) if row["id"] > (written.known or 0) and row["state"] in LIVE]
             if written.known is not None and newer:
                 first = newer[0]
@@ -255,7 +259,10 @@ class Replies:
             row = connection.execute(sa.select(mentions).where(mentions.c.id == mention_id)).mappings().first()
             if row is None or not row["platform"]:
                 raise UserError(f"there is no mention {mention_id} that could be answered; the queue lists those that there are")
-            given = self._given(connection, row)
+            elsewhere = self._elsewhere(connection, mention_id)
+            given = self._given(connection, row, elsewhere)
+            whys = {returns.stopped_by(by) for by, _ in elsewhere}
+            stopped = [one for one in _replies_to(connection, mention_id) if one["state"] == State.CANCELLED and one["error"] in whys]
             item = connection.execute(sa.select(items).where(items.c.mention_id == mention_id)).mappings().first()
             account = connection.execute(sa.select(accounts).where(accounts.c.name == row["source"], accounts.c.role == "source"))
             health = account.mappings().first()
@@ -276,6 +283,7 @@ class Replies:
             blocked=blocked,
             colleague=colleague,
             colleague_at=item["answered_at"] if item and colleague else None,
+            stopped=sorted({one["payload"].get("by", "somebody") for one in stopped}),
             posts=posts,
             signals=frozenset(verdict["data"].get("signals", ())) if verdict else frozenset(),
         )
@@ -289,10 +297,18 @@ class Replies:
         }
         return situation, more
 
-    def _given(self, connection: Connection, mention: RowMapping) -> list[Given]:
+    def _elsewhere(self, connection: Connection, mention_id: int) -> list[tuple[str, datetime]]:
+        """Who of us has answered the post on the platform itself, and when we saw it; oldest first."""
+        told = sa.select(audit.c.who, audit.c.at).where(audit.c.mention_id == mention_id, audit.c.what == returns.ELSEWHERE)
+        return [(who, at) for who, at in connection.execute(told.order_by(audit.c.id))]
+
+    def _given(self, connection: Connection, mention: RowMapping, elsewhere: Sequence[tuple[str, datetime]]) -> list[Given]:
         """Our answers to the post, and those to others of its thread that came after it; newest first."""
         mine = _answers(_replies_to(connection, mention["id"]))
         found = [_given_of(connection, parts) for parts in mine.values()]
+        if elsewhere:
+            by, at = elsewhere[-1]
+            found = [one if one.state is State.DONE else replace(one, elsewhere=by, elsewhere_at=at) for one in found]
         if mention["problem_id"] is not None:
             of_thread = (
                 sa.select(actions)

@@ -1,7 +1,7 @@
 """An answer has an author on our side, too.
 
 Who writes back comes back to the person who answered, if that one is there. And where a colleague answered on the platform itself,
-nobody here has to.
+nobody here has to, and nothing of ours that was not sent yet is sent.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from triage.contracts import Item
 from triage.mention import HUMAN, ActionKind, State
 from triage.store import batch
 from triage.store.board import Board, Judged
+from triage.store.changes import stop_answers
 from triage.store.database import insert
 from triage.store.moves import add_audit, close_task
 from triage.store.rows import clean
@@ -29,11 +30,6 @@ def answered(connection: Connection, mention_id: int, by: str, now: datetime) ->
     values = {"answered_by": by, "answered_at": now}
     statement = insert(connection, items).values(values | {"mention_id": mention_id})
     connection.execute(statement.on_conflict_do_update(index_elements=["mention_id"], set_=values))
-
-
-def unanswered(connection: Connection, mention_id: int) -> None:
-    """The answer was taken back: nobody answered it."""
-    connection.execute(sa.update(items).where(items.c.mention_id == mention_id).values(answered_by="", answered_at=None))
 
 
 def hand_back(connection: Connection, board: Board, judged: Sequence[Judged], now: datetime) -> None:
@@ -84,7 +80,10 @@ def _assigned(connection: Connection, mention_id: int, to: str) -> bool:
 
 
 def answered_elsewhere(connection: Connection, source: str, shown: Sequence[Item], now: datetime) -> None:
-    """Colleagues' own answers on the platform: each closes the question that it answers, once, however often it is shown."""
+    """Colleagues' own answers on the platform: each closes the question that it answers, once, however often it is shown.
+
+    What people here have answered, and was not sent yet, is their draft again: they did not know of it.
+    """
     answers = {item.answers: item for item in shown if item.answers}
     if not answers:
         return
@@ -104,9 +103,15 @@ def answered_elsewhere(connection: Connection, source: str, shown: Sequence[Item
         if connection.execute(told).first() is not None:
             continue
         by = handles.get(item.colleague.casefold(), item.colleague)
+        stop_answers(connection, mention_id, stopped_by(by), now)  # first: what is withdrawn here says that nobody has answered
         answered(connection, mention_id, by, now)
         add_audit(connection, now, by, ELSEWHERE, mention_id=mention_id, detail=item.remote_id)
         _close_question(connection, mention_id, by, now)
+
+
+def stopped_by(by: str) -> str:
+    """Why an answer of ours was not sent that a colleague's own answer on the platform has stopped."""
+    return f"answered by {by} on the platform"
 
 
 def close_answered(connection: Connection, judged: Sequence[Judged], now: datetime) -> None:

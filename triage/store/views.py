@@ -17,6 +17,7 @@ from triage.store import rows
 from triage.store.accounts import HELD, STOPPED
 from triage.store.database import Database
 from triage.store.schema import OPEN, accounts, actions, alerts, attempts, audit, mentions, owners, problems, revisions, verdicts
+from triage.store.seen import Seen
 from triage.store.totals import totals
 from triage.text import classifier_input
 
@@ -162,6 +163,7 @@ class Views:
         ticket = rows.to_ticket(problem["ticket_id"], problem["ticket"]) if problem else None
         return {
             "id": mention_id,
+            "seen": str(Seen(row["revision"], found[-1]["id"] if found else 0)),
             "uri": row["uri"],
             "url": row["data"].get("url", ""),
             "author": row["author"],

@@ -17,11 +17,14 @@ from triage.person import Role
 from triage.pipeline import intake, judge, replying
 from triage.platforms.imported import item_of
 from triage.platforms.push import PushPlatform
+from triage.store.seen import Seen
 from triage.web.access import OPEN, Denied, Id, Parts, Routes, Who, identify
 from triage.web.api_shapes import (
     MENTIONS_AT_ONCE,
     Answered,
     Broken,
+    Closed,
+    Decided,
     Fault,
     Key,
     Labelled,
@@ -31,7 +34,6 @@ from triage.web.api_shapes import (
     Shown,
     StatusShape,
     Taken,
-    Why,
 )
 
 FAULTS: dict[int | str, dict[str, Any]] = {
@@ -128,13 +130,13 @@ def show_mention(mention: Id, app: Parts) -> Shown:
 @routes.post("/mentions/{mention}/label", Role.TRIAGER)
 def label(mention: Id, asked: Labelled, app: Parts, who: Who) -> Planned:
     """Say what a mention is: ticket and tasks follow, and the classifier learns from it."""
-    return Planned(actions=judge.relabel(app, app.store.desk.mention_id(str(mention)), asked.label, who.name))
+    return Planned(actions=judge.relabel(app, app.store.desk.mention_id(str(mention)), asked.label, who.name, seen=asked.state))
 
 
 @routes.post("/mentions/{mention}/ticket", Role.TRIAGER)
-def file(mention: Id, app: Parts, who: Who) -> Planned:
+def file(mention: Id, app: Parts, who: Who, asked: Decided | None = None) -> Planned:
     """File a mention as a bug by hand."""
-    return Planned(actions=judge.file(app, app.store.desk.mention_id(str(mention)), who.name))
+    return Planned(actions=judge.file(app, app.store.desk.mention_id(str(mention)), who.name, seen=state_of(asked)))
 
 
 # The queue
@@ -153,14 +155,15 @@ def answer(task: Id, asked: Answered, app: Parts, who: Who) -> Planned:
 
 
 @routes.post("/tasks/{task}/accept", Role.TRIAGER)
-def accept(task: Id, app: Parts, who: Who) -> Planned:
+def accept(task: Id, app: Parts, who: Who, asked: Decided | None = None) -> Planned:
     """Carry out what a rule suggested."""
-    return Planned(actions=judge.accept(app, task, who.name))
+    return Planned(actions=judge.accept(app, task, who.name, seen=state_of(asked)))
 
 
 @routes.post("/tasks/{task}/close", Role.TRIAGER)
-def close(task: Id, asked: Why, app: Parts, who: Who) -> Planned:
+def close(task: Id, asked: Closed, app: Parts, who: Who) -> Planned:
     """Close a task without an answer."""
+    _as_seen(app, task, asked)
     app.store.desk.close(task, who.name, app.clock.now(), asked.why)
     return Planned(actions=[])
 
@@ -169,15 +172,17 @@ def close(task: Id, asked: Why, app: Parts, who: Who) -> Planned:
 
 
 @routes.post("/actions/{action}/retry", Role.TRIAGER)
-def retry(action: Id, app: Parts, who: Who) -> Planned:
+def retry(action: Id, app: Parts, who: Who, asked: Decided | None = None) -> Planned:
     """It is not there: send it (again)."""
+    _as_seen(app, action, asked)
     app.store.desk.retry(action, who.name, app.clock.now())
     return Planned(actions=[action])
 
 
 @routes.post("/actions/{action}/park", Role.TRIAGER)
-def park(action: Id, app: Parts, who: Who) -> Planned:
+def park(action: Id, app: Parts, who: Who, asked: Decided | None = None) -> Planned:
     """Leave a planned or doubtful action alone until somebody decides."""
+    _as_seen(app, action, asked)
     app.store.desk.park(action, who.name, app.clock.now())
     return Planned(actions=[])
 
@@ -185,15 +190,29 @@ def park(action: Id, app: Parts, who: Who) -> Planned:
 @routes.post("/actions/{action}/found", Role.TRIAGER)
 def found(action: Id, asked: Key, app: Parts, who: Who) -> Planned:
     """It exists: settle it with its key or link."""
+    _as_seen(app, action, asked)
     app.store.desk.found(action, asked.key, who.name, app.clock.now())
     return Planned(actions=[])
 
 
 @routes.post("/actions/{action}/drop", Role.TRIAGER)
-def drop(action: Id, app: Parts, who: Who) -> Planned:
+def drop(action: Id, app: Parts, who: Who, asked: Decided | None = None) -> Planned:
     """It is not wanted any more."""
+    _as_seen(app, action, asked)
     app.store.desk.drop(action, who.name, app.clock.now())
     return Planned(actions=[])
+
+
+def state_of(asked: Decided | None) -> Seen | None:
+    """The state that a decision is about; None for one that says nothing of it."""
+    return asked.state if asked is not None else None
+
+
+def _as_seen(app: App, action: int, asked: Decided | None) -> None:
+    """`UserError` where the post of an action or a task has changed since it was seen. What belongs to no post has not."""
+    seen = state_of(asked)
+    if seen is not None and (mention := app.store.outbox.row(action)["mention_id"]) is not None:
+        app.store.items.belongs(mention, action, seen=seen)
 
 
 @routes.get("/status", Role.VIEWER)

@@ -6,14 +6,16 @@ from triage.person import Role
 from triage.pipeline import boosting, people, replying
 from triage.pipeline import items as verbs
 from triage.web.access import Id, Parts, Routes, Who
-from triage.web.api import FAULTS
+from triage.web.api import FAULTS, state_of
 from triage.web.api_shapes import (
     Asleep,
     Assigned,
     Candidate,
     CannedShape,
     Claiming,
+    Closed,
     Context,
+    Decided,
     DeskShape,
     Drafted,
     DraftShape,
@@ -56,6 +58,7 @@ def show_context(mention: Id, app: Parts) -> Context:
     found, now = app.store.items.look(mention), app.clock.now()
     stand = app.store.claims.stand(mention, now)
     return Context(
+        seen=str(found.seen),
         above=[PostShape.model_validate(one) for one in found.above],
         below=[PostShape.model_validate(one) for one in found.below],
         posts=found.posts,
@@ -78,29 +81,29 @@ def show_candidates(mention: Id, app: Parts) -> list[Candidate]:
 
 
 @routes.post("/mentions/{mention}/accept", Role.TRIAGER)
-def accept(mention: Id, app: Parts, who: Who) -> Planned:
+def accept(mention: Id, app: Parts, who: Who, asked: Decided | None = None) -> Planned:
     """Carry out what a rule suggests."""
-    return Planned(actions=verbs.accept(app, mention, who.name))
+    return Planned(actions=verbs.accept(app, mention, who.name, seen=state_of(asked)))
 
 
 @routes.post("/mentions/{mention}/close", Role.TRIAGER)
-def close(mention: Id, asked: Why, app: Parts, who: Who) -> Planned:
+def close(mention: Id, asked: Closed, app: Parts, who: Who) -> Planned:
     """Archive it: its tasks are done, without an answer of ours."""
-    app.store.items.close(mention, who.name, app.clock.now(), asked.why)
+    app.store.items.close(mention, who.name, app.clock.now(), asked.why, seen=asked.state)
     return Planned(actions=[])
 
 
 @routes.post("/mentions/{mention}/assign", Role.TRIAGER)
 def assign(mention: Id, asked: Assigned, app: Parts, who: Who) -> Said:
     """Give it to somebody, or to nobody."""
-    app.store.items.assign(mention, asked.to, who.name, app.clock.now(), was=asked.was)
+    app.store.items.assign(mention, asked.to, who.name, app.clock.now(), was=asked.was, seen=asked.state)
     return Said(said=f"{asked.to or 'nobody'} has it now")
 
 
 @routes.post("/mentions/{mention}/snooze", Role.TRIAGER)
 def snooze(mention: Id, asked: Asleep, app: Parts, who: Who) -> Said:
     """Let it sleep until a time, or until its author writes again."""
-    app.store.items.snooze(mention, asked.until, who.name, app.clock.now())
+    app.store.items.snooze(mention, asked.until, who.name, app.clock.now(), seen=asked.state)
     return Said(said=f"it sleeps until {asked.until.isoformat() if asked.until else 'they write again'}")
 
 
@@ -121,7 +124,7 @@ def note(mention: Id, asked: Noted, app: Parts, who: Who) -> Said:
 @routes.post("/mentions/{mention}/same", Role.TRIAGER)
 def same(mention: Id, asked: Other, app: Parts, who: Who) -> Planned:
     """It is the same problem as another."""
-    return Planned(actions=verbs.same(app, mention, asked.other, who.name)[1])
+    return Planned(actions=verbs.same(app, mention, asked.other, who.name, seen=asked.state)[1])
 
 
 @routes.post("/mentions/{mention}/undo", Role.TRAINEE)
@@ -218,7 +221,7 @@ def posted(mention: Id, asked: Posted, app: Parts, who: Who) -> Said:
 @routes.post("/mentions/{mention}/boost", Role.TRIAGER)
 def boost(mention: Id, asked: Sure, app: Parts, who: Who) -> Planned:
     """Boost praise, held for `web.hold`, in which `undo` takes it back; `sure` where its author is no ally."""
-    return Planned(actions=[boosting.ask(app, mention, who.name, sure=asked.sure)])
+    return Planned(actions=[boosting.ask(app, mention, who.name, sure=asked.sure, seen=asked.state)])
 
 
 @routes.post("/actions/{action}/approve", Role.TRIAGER)

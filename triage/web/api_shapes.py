@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from triage.mention import Label
+from triage.store.seen import Seen
 
 MENTIONS_AT_ONCE = 500
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
@@ -18,6 +19,20 @@ class Shape(BaseModel):
     """Unknown keys of a request are an error: a misspelt one would be passed over in silence."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Decided(Shape):
+    """A decision about a post. `seen` is its state as it was read: where that has changed since, nothing is done and the refusal says what.
+
+    Without it the decision holds for whatever the post says and is labelled by now.
+    """
+
+    seen: Annotated[str | None, Field(pattern=r"^[0-9]{1,18}\.[0-9]{1,18}$")] = None
+
+    @property
+    def state(self) -> Seen | None:
+        """That state."""
+        return Seen.read(self.seen) if self.seen else None
 
 
 class Fault(BaseModel):
@@ -94,11 +109,12 @@ class QueueItem(BaseModel):
 
 
 class Shown(BaseModel):
-    """Everything about a mention: verdict, actions, ticket, and the trail in the order of time."""
+    """Everything about a mention: verdict, actions, ticket, and the trail in the order of time. `seen` names this state of it."""
 
     model_config = ConfigDict(extra="allow")
 
     id: int
+    seen: str
     uri: str
     url: str
     author: str
@@ -117,7 +133,7 @@ class Planned(BaseModel):
     actions: list[int]
 
 
-class Labelled(Shape):
+class Labelled(Decided):
     """What the mention is."""
 
     label: Label
@@ -136,7 +152,13 @@ class Why(Shape):
     why: Annotated[str, Field(max_length=2000)] = ""
 
 
-class Key(Shape):
+class Closed(Decided):
+    """A word for the trail."""
+
+    why: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Key(Decided):
     """The ticket's key or the post's link."""
 
     key: Annotated[str, Field(min_length=1, max_length=2000)]
@@ -203,14 +225,14 @@ class Said(BaseModel):
     said: str
 
 
-class Assigned(Shape):
+class Assigned(Decided):
     """Whom it is given to, null for nobody; `was` is who had it, so that of two who assign at once one wins."""
 
     to: Annotated[str | None, Field(max_length=100)] = None
     was: Annotated[str | None, Field(max_length=100)] = None
 
 
-class Asleep(Shape):
+class Asleep(Decided):
     """Until when it sleeps; null until its author writes again."""
 
     until: AwareDatetime | None = None
@@ -229,7 +251,7 @@ class Noted(Shape):
     text: Annotated[str, Field(min_length=1, max_length=10_000)]
 
 
-class Other(Shape):
+class Other(Decided):
     """A mention's number or a ticket's key."""
 
     other: Annotated[str, Field(min_length=1, max_length=200)]
@@ -254,14 +276,14 @@ class Reply(Shape):
     by_hand: bool = False
 
 
-class Sure(Shape):
+class Sure(Decided):
     """Whether a question was answered: yes, it is all right."""
 
     sure: bool = False
 
 
 class GivenShape(BaseModel):
-    """An answer of ours."""
+    """An answer of ours. `elsewhere` is who has answered on the platform itself, where this one is not sent."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -274,6 +296,8 @@ class GivenShape(BaseModel):
     error: str
     waits_for: str
     can_be_taken_back: bool
+    elsewhere: str
+    elsewhere_at: datetime | None
 
 
 class DraftShape(BaseModel):
@@ -411,8 +435,9 @@ class LookerShape(BaseModel):
 
 
 class Context(BaseModel):
-    """What stands around an item. `above` and `below` are its thread, oldest first; `posts` counts those of its author."""
+    """What stands around an item; `seen` names its state. `above` and `below` are its thread, oldest first; `posts` counts its author's."""
 
+    seen: str
     above: list[PostShape]
     below: list[PostShape]
     posts: int

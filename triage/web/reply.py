@@ -205,9 +205,7 @@ def send(
 
 def _sent(app: App, who: Person, mention_id: int, text: str, *, once: str, known: int, again: bool, by_hand: bool) -> str:
     ids = replying.send(app, mention_id, text, who.name, once=once, known=known, again=again, by_hand=by_hand)
-    row = app.store.outbox.row(ids[0]) if ids else None
-    if row is None:
-        return "this form was carried out before"
+    row = app.store.outbox.row(ids[0])
     return _told(row["state"], row["via"], row["reason"], row["attempt"], app.config.web.hold)
 
 

@@ -155,7 +155,7 @@ def _edge(row: Mapping[str, Any]) -> str:
         case (("parked" | "rejected" | "observed"), "planned"):
             return "m"
         case (("parked" | "rejected"), "done"):
-            return "n"
+            return "n" if by_person else "q"
         case (("parked" | "rejected" | "observed"), "cancelled"):
             return "p" if by_person else "l"
         case ("cancelled", "planned" | "doubt") | ("done", "planned"):
