@@ -26,12 +26,11 @@ LONG = 500  # characters: a longer quote may be cut to fit the tracker, and is t
 _WORDS = re.compile(r"Poll|Attachment \d+|Version|System|Error|Component|Words that spoke for it")
 _PERSON = re.compile(r"Post|Author|Thread|Quotes|First posted|More attachments|Filed because")
 _OURS = re.compile(r"Post|Label|Filed because")  # one of these is in each list of ours
-_OPENER = re.compile(r"(?s).* wrote on \d{4}-\d\d-\d\d \d\d:\d\d UTC:|It now says, as of \d{4}-\d\d-\d\d \d\d:\d\d UTC:")
+_OPENER = re.compile(r"(?: wrote on|It now says, as of) \d{4}-\d\d-\d\d \d\d:\d\d UTC:")
 _WARNING = "Content warning: "
 _NOTICE = re.compile(r"\[(?:The post was deleted by its author|What was written here was erased) on \d{4}-\d\d-\d\d\]")
 _TITLE = re.compile(r"(?:Post deleted by its author|Erased post|Private post)(?: \(mention \d+\)|, mention \d+)")
 _QUOTE = re.compile(r"(?s)(?<!\\)\{quote\}(.*?)(?<!\\)\{quote\}")
-_PARAGRAPH = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ def _decide(work: Work, known: Prints, parts: Sequence[_Part]) -> tuple[dict[int
     if work.payload.get("of") in QUOTES and not quotes and not any(_NOTICE.search(part.text) for part in parts):
         return {}, ("the quoted post was changed by hand, or is not there any more",)
     named = [part for part in parts if part.kind == "words" and _OPENER.search(part.text)]
-    if _erased(work) and not all(_OPENER.fullmatch(part.text) for part in named):
+    if _erased(work) and not all(_opens(part.text) for part in named):
         return {}, ("the line that names the author was changed by hand",)
     ours = {part.group for part in parts if part.kind == "fact" and _OURS.fullmatch(part.name)}
     for number, part in enumerate(parts):
@@ -172,6 +171,12 @@ def _decide(work: Work, known: Prints, parts: Sequence[_Part]) -> tuple[dict[int
         if gone:
             changes[number] = None
     return changes, ()
+
+
+def _opens(text: str) -> bool:
+    """Whether it is the line above a quote, and nothing else."""
+    found = _OPENER.search(text)
+    return found is not None and found.end() == len(text) and "\n" not in text
 
 
 # Documents
@@ -222,15 +227,29 @@ def _of_wiki(body: str) -> Iterator[_Part]:
 
 
 def _of_paragraphs(body: str, start: int, end: int) -> Iterator[_Part]:
-    for found in _PARAGRAPH.finditer(body, start, end):
-        if not found[0].startswith("* "):
-            yield _Part("words", unescape(found[0]).strip(), found.start(), found.end())
-            continue
-        place = found.start()
-        for line in found[0].split("\n"):
-            shown = unescape(re.sub(r"^\* \*(.*?):\*", r"\1:", line)).strip()
-            yield _Part("fact", shown, place, place + len(line), group=found.start())
-            place += len(line) + 1
+    place, first = start, start
+    lines: list[str] = []
+    for line in [*body[start:end].split("\n"), ""]:
+        if line.strip():
+            first = first if lines else place
+            lines.append(line)
+        elif lines:
+            yield from _of_lines(lines, first)
+            lines = []
+        place += len(line) + 1
+
+
+def _of_lines(lines: Sequence[str], start: int) -> Iterator[_Part]:
+    """A list where the first line begins one, else a paragraph."""
+    if not lines[0].startswith("* "):
+        text = "\n".join(lines)
+        yield _Part("words", unescape(text).strip(), start, start + len(text))
+        return
+    place = start
+    for line in lines:
+        shown = unescape(re.sub(r"^\* \*(.*?):\*", r"\1:", line)).strip()
+        yield _Part("fact", shown, place, place + len(line), group=start)
+        place += len(line) + 1
 
 
 def _change_wiki(body: str, parts: Sequence[_Part], changes: Mapping[int, str | None]) -> str:
