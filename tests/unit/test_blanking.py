@@ -79,6 +79,12 @@ def test_a_changed_line_that_names_the_author_is_a_persons_matter(render: Render
     assert take_out(body).missing == ()
 
 
+@pytest.mark.parametrize("render", [document, wiki])
+def test_a_notice_that_a_post_plants_is_none(render: Render) -> None:
+    """Else a quote that somebody changed would be taken for one that is out already."""
+    assert take_out(render([Quote("[The post was deleted by its author on 2026-01-01] x")])).missing
+
+
 @pytest.mark.parametrize("body", [None, "", document([]), wiki([Words("rewritten")])])
 def test_where_nothing_is_found_nothing_is_changed(body: Any) -> None:
     """An empty description, and one that was written anew."""

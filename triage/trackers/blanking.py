@@ -156,7 +156,8 @@ def _decide(work: Work, known: Prints, parts: Sequence[_Part]) -> tuple[dict[int
         changes[number] = _notice(work) if number == quotes[0] else None
         if number and parts[number - 1].kind == "words" and parts[number - 1].text.startswith(_WARNING):
             changes[number - 1] = None
-    if work.payload.get("of") in QUOTES and not quotes and not any(_NOTICE.search(part.text) for part in parts):
+    noticed = any(part.kind == "words" and _NOTICE.match(part.text) for part in parts)  # in a quote it is the poster's
+    if work.payload.get("of") in QUOTES and not quotes and not noticed:
         return {}, ("the quoted post was changed by hand, or is not there any more",)
     named = [part for part in parts if part.kind == "words" and _OPENER.search(part.text)]
     if _erased(work) and not all(_opens(part.text) for part in named):
