@@ -108,6 +108,9 @@ class FaultyTracker(Memory):
     def update(self, work: Work) -> Receipt:
         return self._carry_out("update", super().update, work)
 
+    def blank(self, work: Work) -> Receipt:
+        return self._carry_out("blank", super().blank, work)
+
     def changed(self, since: datetime | None) -> Iterator[Ticket]:
         return super().changed(None)
 

@@ -209,6 +209,26 @@ class Tracker(Protocol):
         """What `triage doctor` prints for this tracker. Changes nothing on the far side."""
 
 
+@runtime_checkable
+class Blanks(Protocol):
+    """A tracker that can take a post's words out of what it was told about it."""
+
+    def prints(self, work: Work, texts: Sequence[str]) -> Mapping[str, Any]:
+        """By what `blank` knows the words of `work.mention` again when the store has forgotten them, as JSON takes it.
+
+        `texts` are all that the post ever said. Nothing of the post can be read from it. Asks the far side nothing.
+        """
+
+    def blank(self, work: Work) -> Receipt:
+        """Take the post's words out of `work.previous`, a ticket or comment of ours, and leave what people added. May be repeated.
+
+        `payload["of"]` is what it is: ticket, report, edited, deleted, relabelled. `payload["what"]` is why: the post was deleted (its
+        words go), or its author erased (name and links, too); `payload["at"]` is the day. `payload` holds `prints`, or `texts`.
+        `Refused` where the words can't be told from a person's any more, where it is not ours (any more), and where we may not.
+        `Tracker.find` gives the receipt once nothing of them is left.
+        """
+
+
 class Notifier(Protocol):
     """Where alerts go. Rather twice than never: `send` may be repeated at will with the same `work.key`."""
 

@@ -15,6 +15,7 @@ from triage.errors import NotAccepted, OutcomeUnknown, RateLimited, Refused, Rem
 from triage.mention import ActionKind, Receipt, State
 
 TRACKER_LOOKS = (1.0, 3.0, 10.0)  # in settle times after the outcome became unknown; a minute each by default
+BLANK_LOOKS = (1.0,)  # read by its id, which lags behind nothing, and harmless to repeat
 PLATFORM_LOOKS = (0.5, 2.0, 10.0)
 PAUSE_SECONDS = (300.0, 900.0, 3600.0)  # after the first, second and every later refusal of our token in a row
 TWICE = "found more than one"
@@ -55,6 +56,8 @@ class Move:
 
 def looks(kind: ActionKind) -> tuple[float, ...]:
     """When to look after a doubt, in settle times: platforms show a post sooner than a tracker's index shows a ticket."""
+    if kind is ActionKind.BLANK:
+        return BLANK_LOOKS
     return PLATFORM_LOOKS if kind.is_post else TRACKER_LOOKS
 
 

@@ -54,6 +54,7 @@ class ActionKind(StrEnum):
 
     TICKET = "ticket"  # file a problem with the tracker
     COMMENT = "comment"  # add a later report, an edit or a relabel to the problem's ticket
+    BLANK = "blank"  # take a post's words out of a ticket or comment of ours
     TASK = "task"  # ask a person; the human queue is the open ones
     REPLY = "reply"  # post an answer in the thread
     BOOST = "boost"  # show the post to those who follow us

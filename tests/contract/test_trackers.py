@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from tests.contract.trackers import TrackerSuite
 from triage.contracts import Tracker
+from triage.mention import Receipt
 from triage.sandbox.jira import JiraServer
-from triage.sandbox.jira_documents import plain
+from triage.sandbox.jira_documents import document, plain
 from triage.trackers import jira, memory
+from triage.trackers.markup import escape
 
 
 def unescaped(wiki: str) -> str:
@@ -40,6 +43,17 @@ class TestMemory(TrackerSuite):
 
     def delete(self, tracker: Any, key: str) -> None:
         tracker.delete(key)
+
+    def add_by_hand(self, tracker: Any, made: Receipt, above: str, below: str) -> None:
+        (kept,) = [kept for kept in tracker.tickets if kept.id == made.remote_id]
+        kept.text = f"{escape(above)}\n\n{kept.text}\n\n{escape(below)}"
+
+    def replace_by_hand(self, tracker: Any, made: Receipt, old: str, new: str) -> None:
+        (kept,) = [kept for kept in tracker.tickets if kept.id == made.remote_id]
+        kept.summary, kept.text = kept.summary.replace(old, new), kept.text.replace(old, new)
+
+    def edits(self, tracker: Any) -> int:
+        return int(tracker.edits)
 
 
 def options(server: JiraServer, **changes: Any) -> jira.Options:
@@ -71,6 +85,22 @@ class JiraSuite(TrackerSuite):
 
     def delete(self, tracker: Tracker, key: str) -> None:
         self.server.delete(key)
+
+    def add_by_hand(self, tracker: Tracker, made: Receipt, above: str, below: str) -> None:
+        body = self.server.ticket(made.key).description
+        if isinstance(body, dict):
+            body = {**body, "content": [*document(above)["content"], *body["content"], *document(below)["content"]]}
+        else:
+            body = f"{escape(above)}\r\n\r\n{body}\r\n\r\n{escape(below)}"
+        self.server.edit(made.key, description=body)
+
+    def replace_by_hand(self, tracker: Tracker, made: Receipt, old: str, new: str) -> None:
+        ticket = self.server.ticket(made.key)
+        said = json.loads(json.dumps(ticket.description).replace(old, new))
+        self.server.edit(made.key, summary=ticket.summary.replace(old, new), description=said)
+
+    def edits(self, tracker: Tracker) -> int:
+        return sum(len(self.server.ledger.entries(kind)) for kind in ("edit", "comment_edit"))
 
 
 class TestJiraCloud(JiraSuite):

@@ -1,4 +1,4 @@
-"""The contract that every tracker keeps. A tracker's test subclasses `TrackerSuite` and fills in the five hooks."""
+"""The contract that every tracker keeps. A tracker's test subclasses `TrackerSuite` and fills in its hooks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from triage.contracts import Tracker
+from triage.contracts import Blanks, Tracker
 from triage.errors import Gone, Refused
 from triage.mention import ActionKind, Attachment, Author, Label, Mention, Problem, Receipt, Ticket, Verdict, Visibility, Work
 
@@ -72,6 +72,13 @@ def a_comment(ticket: Receipt, what: str = "report", marker: str | None = None, 
     return some_work(ActionKind.COMMENT, marker, **{"problem": Problem(1, "thread", known), "payload": payload} | changes)
 
 
+def a_blank(made: Receipt, of: str = "ticket", what: str = "deleted", **changes: Any) -> Work:
+    """The post's words are to be taken out of that ticket or comment."""
+    payload: dict[str, Any] = {"what": what, "of": of, "at": "2026-03-05", "mention_id": 5, "texts": [a_mention().text]}
+    payload |= {"because": "a sure bug report"} | changes.pop("payload", {})
+    return some_work(ActionKind.BLANK, previous=made, payload=payload, **changes)
+
+
 def a_moment_later() -> datetime:
     """Trackers tell times in milliseconds: let one pass, so that what follows is later than what was."""
     Event().wait(0.005)
@@ -79,7 +86,7 @@ def a_moment_later() -> datetime:
 
 
 class TrackerSuite:
-    """What is promised of `file`, `update`, `find`, `changed`, `duplicates` and `check`."""
+    """What is promised of `file`, `update`, `blank`, `find`, `changed`, `duplicates` and `check`."""
 
     def again(self, tracker: Tracker) -> Tracker:
         """The same tracker as another process would have it."""
@@ -96,6 +103,23 @@ class TrackerSuite:
     def delete(self, tracker: Tracker, key: str) -> None:
         """Somebody deletes a ticket."""
         raise NotImplementedError
+
+    def add_by_hand(self, tracker: Tracker, made: Receipt, above: str, below: str) -> None:
+        """Somebody writes above and below what a ticket or comment says."""
+        raise NotImplementedError
+
+    def replace_by_hand(self, tracker: Tracker, made: Receipt, old: str, new: str) -> None:
+        """Somebody changes words of a ticket's title, description or comments."""
+        raise NotImplementedError
+
+    def edits(self, tracker: Tracker) -> int:
+        """How many changes the tracker took from us."""
+        raise NotImplementedError
+
+    def blank(self, tracker: Tracker, work: Work) -> Receipt:
+        """What is asked for, of a tracker that can do it."""
+        assert isinstance(tracker, Blanks)
+        return tracker.blank(work)
 
     def test_a_receipt_names_the_ticket(self, tracker: Tracker) -> None:
         """Filing gives an id that never changes, a key for people, and where to look."""
@@ -265,6 +289,116 @@ class TrackerSuite:
         assert list(tracker.find(comment)) == []
         with pytest.raises(Gone):
             tracker.update(a_comment(ticket))
+
+    # Taking words out
+
+    THEIRS = ("export is empty", "here is what I did", "secret matter", "an empty table", "export, empty", "blue or green")
+
+    def a_full_ticket(self, tracker: Tracker) -> Receipt:
+        return tracker.file(some_work(mention=a_mention(warning="secret matter", poll=("blue or green", "red"))))
+
+    def test_the_words_of_a_deleted_post_go_and_the_rest_stays(self, tracker: Tracker) -> None:
+        """Text, warning, poll, alt texts and evidence; who wrote, links and label stay, and what people wrote above and below."""
+        ticket = self.a_full_ticket(tracker)
+        self.add_by_hand(tracker, ticket, "Seen by sam, too.", "Fixed by a* [restart].")
+        work = a_blank(ticket)
+        assert list(tracker.find(work)) == []
+        assert self.blank(tracker, work) == ticket
+        text = self.text_of(tracker, ticket.key)
+        assert not [word for word in self.THEIRS if word in text]
+        for kept in (
+            "[The post was deleted by its author on 2026-03-05]",
+            "Post deleted by its author (mention 5)",
+            "Mira Lund (@mira@tilde",
+        ):
+            assert kept in text
+        for kept in ("Seen by sam, too.", "Fixed by a* [restart].", "https://tilde.example/@mira/77", "bug report, 93%"):
+            assert kept in text
+        assert list(tracker.find(work)) == [ticket]
+
+    def test_of_an_erased_author_the_name_and_the_links_go_too(self, tracker: Tracker) -> None:
+        """By digests alone, from which nothing can be read; also after the post was deleted, and the ticket is still known."""
+        filed = some_work(mention=a_mention(warning="secret matter"))
+        ticket = tracker.file(filed)
+        assert isinstance(tracker, Blanks)
+        prints = tracker.prints(some_work(reason="a sure bug report"), [a_mention().text, "what it said later"])
+        assert not [word for word in ("export", "mira", "Mira", "tilde") if word in repr(prints)]
+        comments = {what: tracker.update(a_comment(ticket, what)) for what in ("report", "edited", "deleted", "relabelled")}
+        self.blank(tracker, a_blank(ticket))
+        forgotten = a_mention(text="", author=Author(""), uri="erased:1", url="")
+        for what, made in {"ticket": ticket, **comments}.items():
+            work = a_blank(made, what, "erased", mention=forgotten, payload={"prints": prints, "texts": None})
+            assert self.blank(tracker, work) == made
+            assert list(tracker.find(work)) == [made]
+        text = self.text_of(tracker, ticket.key)
+        assert not [word for word in (*self.THEIRS, "ira", "tilde", "wrote on") if word in text]
+        assert "bug report" in text
+        assert "The post was labelled anew." in text
+        assert list(tracker.find(filed)) == [ticket]
+
+    @pytest.mark.parametrize("what", ["report", "edited"])
+    def test_a_comment_loses_the_words_alone(self, tracker: Tracker, what: str) -> None:
+        """The ticket and other comments are not touched."""
+        ticket = tracker.file(some_work())
+        other = tracker.update(a_comment(ticket, mention=a_mention(text="another post")))
+        made = tracker.update(a_comment(ticket, what, mention=a_mention(text="the *regretted* words")))
+        assert self.blank(tracker, a_blank(made, what, payload={"texts": ["the *regretted* words"]})) == made
+        text = self.text_of(tracker, ticket.key)
+        assert "regretted" not in text
+        assert "another post" in text
+        assert "the export is empty" in text
+        assert other != made
+
+    def test_what_is_blank_already_is_not_written_again(self, tracker: Tracker) -> None:
+        """Neither the same nor another process changes anything a second time."""
+        ticket = tracker.file(some_work())
+        self.blank(tracker, a_blank(ticket))
+        edits = self.edits(tracker)
+        assert edits > 0
+        assert self.blank(tracker, a_blank(ticket)) == ticket
+        assert self.blank(self.again(tracker), a_blank(ticket)) == ticket
+        assert self.edits(tracker) == edits
+
+    def test_every_text_that_a_post_ever_had_is_known_again(self, tracker: Tracker) -> None:
+        """It was edited after it was filed; one that was cut to fit is known by its beginning."""
+        for text in ("the first words", "🦀[~x] {quote}\n\n" * 8_000, "", "{quote} a {quote}", "&#92; \\* a:D h1. x"):
+            ticket = tracker.file(some_work(mention=a_mention(text=text)))
+            self.blank(tracker, a_blank(ticket, payload={"texts": [text, "what it says now"]}))
+            shown = self.text_of(tracker, ticket.key)
+            assert "[The post was deleted by its author on 2026-03-05]" in shown
+            assert not text.strip() or text.split()[0] not in shown
+
+    def test_a_quote_that_somebody_changed_is_left_alone(self, tracker: Tracker) -> None:
+        """Nothing of the description is touched; the refusal says why."""
+        ticket = tracker.file(some_work())
+        self.replace_by_hand(tracker, ticket, "here is what", "I replaced what")
+        work = a_blank(ticket)
+        with pytest.raises(Refused, match="the quoted post was changed by hand"):
+            self.blank(tracker, work)
+        assert "I replaced what I did" in self.text_of(tracker, ticket.key)
+        assert "an empty table" in self.text_of(tracker, ticket.key)
+        assert list(tracker.find(work)) == []
+
+    def test_a_title_that_somebody_changed_is_left_alone(self, tracker: Tracker) -> None:
+        """The rest is taken out, and the refusal tells what is left to do."""
+        ticket = tracker.file(some_work())
+        self.replace_by_hand(tracker, ticket, "Mira Lund: the export is", "Export:")
+        with pytest.raises(Refused, match="title was changed by hand"):
+            self.blank(tracker, a_blank(ticket))
+        assert "here is what I did" not in self.text_of(tracker, ticket.key)
+        assert self.text_of(tracker, ticket.key).startswith("Export: empty")
+
+    def test_what_is_gone_can_not_be_blanked(self, tracker: Tracker) -> None:
+        """A ticket, a comment's ticket; and one that never was."""
+        ticket = tracker.file(some_work())
+        comment = tracker.update(a_comment(ticket))
+        self.delete(tracker, ticket.key)
+        for work in (a_blank(ticket), a_blank(comment, "report")):
+            with pytest.raises(Gone):
+                self.blank(tracker, work)
+            assert list(tracker.find(work)) == []
+        with pytest.raises(Refused):
+            self.blank(tracker, some_work(ActionKind.BLANK, payload={"of": "ticket", "texts": []}))
 
     def test_what_happened_to_a_ticket_is_read_back(self, tracker: Tracker) -> None:
         """Status, resolution and fix versions come back, the latest change last."""

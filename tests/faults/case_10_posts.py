@@ -78,6 +78,10 @@ def deleted_after_create(rig: Rig, app: Inside) -> None:
     assert tickets_of(rig, post) == 1
     assert states(app, post, "ticket") == ["done"]
     assert states(app, post, "task") == ["cancelled"], states(app, post, "task")
+    assert states(app, post, "blank") == ["done"]
+    (edit,) = rig.jira.ledger.entries("edit")
+    assert "deleted by its author" in str(edit["values"])
+    assert "Printing" not in str(edit["values"])
 
 
 def deleted_while_a_draft_waits(rig: Rig, app: Inside) -> None:

@@ -16,11 +16,12 @@ import jsonschema
 import pytest
 
 from tests.contract.test_trackers import options
-from tests.contract.trackers import a_comment, a_mention, some_work
+from tests.contract.trackers import a_blank, a_comment, a_mention, some_work
 from tests.shared import shared
 from triage import remote
 from triage.errors import Gone, NotAccepted, OutcomeUnknown, RateLimited, Refused, TooLate, Unauthorized
 from triage.mention import Author, Receipt, Visibility, Work
+from triage.sandbox import jira_documents as documents
 from triage.sandbox.http import Reply
 from triage.sandbox.jira import JiraServer
 from triage.trackers import jira
@@ -466,6 +467,128 @@ def test_a_deleted_ticket_is_told_by_a_comment_alone(server: JiraServer, tracker
     assert len(server.tickets) == before
 
 
+# ---- taking words out
+
+
+def puts(server: JiraServer, since: int) -> list[tuple[str, str]]:
+    """The writes from that request on, with what they say of those who watch."""
+    return [
+        (one["path"].rpartition("/")[2], str(one["query"].get("notifyUsers"))) for one in server.requests[since:] if one["method"] == "PUT"
+    ]
+
+
+def test_those_who_watch_are_told_only_where_silence_is_refused(server: JiraServer, tracker: jira.Jira) -> None:
+    """The mail of a change holds the old text. Data Center refuses silence, Cloud ignores the request; an administrator has it."""
+    ticket = tracker.file(some_work())
+    before = len(server.requests)
+    tracker.blank(a_blank(ticket))
+    assert [told for _, told in puts(server, before)] == ["['false']", "None"]
+    assert [entry["told"] for entry in server.ledger.entries("edit")] == [True]
+    server.knobs.permissions.add("ADMINISTER_PROJECTS")
+    ticket = tracker.file(some_work())
+    before = len(server.requests)
+    tracker.blank(a_blank(ticket))
+    assert asked(server, before) == [f"GET issue/{ticket.remote_id}", f"PUT issue/{ticket.remote_id}", f"GET issue/{ticket.remote_id}"]
+    assert [entry["told"] for entry in server.ledger.entries("edit")] == [True, False]
+
+
+def test_a_missing_right_or_field_is_told_and_rests_no_account(server: JiraServer, tracker: jira.Jira) -> None:
+    """A 403 to a change says nothing of the token, which has just been good for a read."""
+    ticket = tracker.file(some_work())
+    comment = tracker.update(a_comment(ticket))
+    server.knobs.change(locked=["description"])
+    with pytest.raises(Refused, match="Field 'description' cannot be set"):
+        tracker.blank(a_blank(ticket))
+    server.knobs.permissions -= {"EDIT_ISSUES", "EDIT_OWN_COMMENTS"}
+    for work in (a_blank(ticket), a_blank(comment, "report")):
+        if server.is_cloud and work.payload["of"] == "ticket":
+            server.knobs.change(locked=[])
+        with pytest.raises(Refused, match="permission"):
+            tracker.blank(work)
+    server.faults.add(method="PUT", kind="401")
+    with pytest.raises(Unauthorized):
+        tracker.blank(a_blank(ticket))
+    assert server.ledger.entries("edit") == []
+
+
+def test_what_is_not_ours_is_not_touched(server: JiraServer, tracker: jira.Jira) -> None:
+    """A ticket that a person named, a comment that a person wrote, a ticket that was moved to another project."""
+    theirs = server.add_ticket("QUAY", "Mira Lund: the export is empty since 3.2")
+    note = server.add_comment(theirs.key, "the export is empty since 3.2")
+    for work in (a_blank(Receipt(theirs.id, theirs.key)), a_blank(Receipt(note.id, theirs.key), "report")):
+        with pytest.raises(Refused, match="not written by our account"):
+            tracker.blank(work)
+        assert tracker.find(work) == []
+    ticket = tracker.file(some_work())
+    server.move(ticket.key, "OPS-77")
+    with pytest.raises(Refused, match="OPS-77 now, of another project than QUAY"):
+        tracker.blank(a_blank(ticket))
+    assert server.ledger.entries("edit") == []
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "status:502"])
+def test_an_unclear_answer_to_a_change_is_read_back(server: JiraServer, tracker: jira.Jira, kind: str) -> None:
+    """The next look finds that it is done, and a repetition writes nothing."""
+    server.knobs.permissions.add("ADMINISTER_PROJECTS")
+    ticket = tracker.file(some_work())
+    server.faults.add(method="PUT", kind=kind)
+    with pytest.raises(OutcomeUnknown):
+        tracker.blank(a_blank(ticket))
+    assert tracker.find(a_blank(ticket)) == [ticket]
+    assert tracker.blank(a_blank(ticket)) == ticket
+    assert len(server.ledger.entries("edit")) == 1
+
+
+def test_nothing_is_written_over_what_somebody_writes_after_the_reading(
+    server: JiraServer, tracker: jira.Jira, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow server may take its time to be read; between the reading and the change there are two seconds, and no more."""
+    ticket = tracker.file(some_work())
+    with remote.sending(remote.boot_seconds() - 60.0):
+        assert tracker.blank(a_blank(ticket)) == ticket
+    moments = iter(range(0, 1_000, 3))
+    monkeypatch.setattr(remote, "boot_seconds", lambda: float(next(moments)))
+    ticket = tracker.file(some_work())
+    with pytest.raises(TooLate):
+        tracker.blank(a_blank(ticket))
+
+
+def test_what_the_templates_of_the_config_said_goes_too(server: JiraServer) -> None:
+    """The title, and the paragraphs above the post that were made of it; what they say of every post stays."""
+    opening = "Runbook: wiki/export\n\n{{ author }} says: {{ first_line }}"
+    changes = {"summary": "[{{ label }}] {{ first_line }} ({{ reason }})", "description": opening}
+    tracker = jira.Jira("jira", options(server, **changes))
+    ticket = tracker.file(some_work())
+    assert tracker.blank(a_blank(ticket)) == ticket
+    kept = server.ticket(ticket.key)
+    said = kept.summary + documents.plain(kept.description).replace("\\", "")
+    assert "Runbook: wiki/export" in said
+    assert "says:" not in said
+    assert "export is empty" not in said
+
+
+def test_a_quote_that_the_editor_of_cloud_wrote_anew_is_the_same(jira_cloud: JiraServer) -> None:
+    """It gives nodes ids of their own, and makes links cards and signs emoji."""
+    tracker = jira.Jira("jira", options(jira_cloud))
+    text = "see https://tilde.example/x \N{CRAB} it is empty"
+    ticket = tracker.file(some_work(mention=a_mention(text=text)))
+    card = {"type": "inlineCard", "attrs": {"url": "https://tilde.example/x"}}
+    crab = {"type": "emoji", "attrs": {"shortName": ":crab:", "id": "1f980", "text": "\N{CRAB}"}}
+    words: list[Any] = [
+        {"type": "text", "text": "see "},
+        card,
+        {"type": "text", "text": " "},
+        crab,
+        {"type": "text", "text": " it is empty"},
+    ]
+    body = dict(jira_cloud.ticket(ticket.key).description)
+    quote = {"type": "blockquote", "content": [{"type": "paragraph", "attrs": {"localId": "1"}, "content": words}]}
+    body["content"] = [quote if node["type"] == "blockquote" else node for node in body["content"]]
+    jira_cloud.edit(ticket.key, description=body)
+    assert tracker.blank(a_blank(ticket, payload={"texts": [text]})) == ticket
+    assert "tilde.example/x" not in documents.plain(jira_cloud.ticket(ticket.key).description)
+
+
 # ---- triage doctor
 
 
@@ -482,6 +605,7 @@ def failures(tracker: jira.Jira) -> list[tuple[str, str]]:
         ({}, {"token": "wrong-token"}, "401", "token"),
         ({}, {"project": "NOPE"}, "no project NOPE", "`project`"),
         ({"permissions": ["BROWSE_PROJECTS"]}, {}, "lacks Create Issues, Add Comments", "role"),
+        ({"permissions": ["BROWSE_PROJECTS", "CREATE_ISSUES", "ADD_COMMENTS"]}, {}, "lacks Edit Issues, Edit Own Comments", "role"),
         ({"issue_types": ["Story", "Task"]}, {}, "no issue type Bug", "Story, Task"),
         ({"issue_types": []}, {}, "no issue type Bug", "none that"),
         ({"labels_on_screen": False}, {}, "Labels is not on the create screen of Bug in QUAY", "Add the field Labels"),
@@ -585,6 +709,9 @@ def test_every_request_is_one_that_jira_cloud_documents(jira_cloud: JiraServer) 
         tracker.update(a_comment(receipt, what, text="ours"))
     tracker.find(work)
     tracker.find(a_comment(receipt))
+    tracker.blank(a_blank(receipt, mention=hostile, payload={"texts": [hostile.text]}))
+    comment = tracker.update(a_comment(receipt))
+    tracker.blank(a_blank(comment, "report"))
     jira.Jira("jira", tracker.options).find(work)
     jira_cloud.knobs.change(page_size=1)
     list(tracker.changed(None))
@@ -601,7 +728,7 @@ def test_every_request_is_one_that_jira_cloud_documents(jira_cloud: JiraServer) 
         body = json.loads(request["body"])
         schema = found["requestBody"]["content"]["application/json"]["schema"]
         jsonschema.Draft7Validator({**schema, "components": components}).validate(body)
-        adf.validate(body["body"] if request["path"].endswith("/comment") else body["fields"]["description"])
+        adf.validate(body["body"] if "/comment" in request["path"] else body["fields"]["description"])
     assert kinds == {
         "getServerInfo",
         "getCurrentUser",
@@ -614,4 +741,7 @@ def test_every_request_is_one_that_jira_cloud_documents(jira_cloud: JiraServer) 
         "getIssue",
         "addComment",
         "getComments",
+        "getComment",
+        "editIssue",
+        "updateComment",
     }

@@ -424,3 +424,24 @@ def test_documents_are_judged_as_the_formats_own_schema_judges_them(content: Any
     schema = json.loads(shared("specs/adf-schema.json").read_text("utf-8"))
     whole = {"type": "doc", "version": 1, "content": content}
     assert (problem(whole) is None) == jsonschema.Draft4Validator(schema).is_valid(whole)
+
+
+def test_a_ticket_and_a_comment_are_changed_by_those_who_may(tmp_path: Path, server: JiraServer) -> None:
+    """By the fields of the edit screen, and one's own comments alone; what was changed is there after a restart."""
+    client = client_of(server)
+    made = client.issue(client.create_issue(fields=fields(server), prefetch=False).id)
+    made.update(fields={"summary": "It is well", "description": text(server, "all is well")})
+    comment = client.add_comment(made, text(server, "mine"))
+    comment.update(body=text(server, "mine, too"))
+    theirs = server.add_comment(made.key, "theirs")
+    with pytest.raises(JIRAError, match="permission to edit the comment"):
+        client.comment(made.key, theirs.id).update(body=text(server, "not mine"))
+    server.knobs.change(locked=["summary"])
+    with pytest.raises(JIRAError, match="Field 'summary' cannot be set"):
+        made.update(fields={"summary": "no"})
+    with pytest.raises(JIRAError, match="too long"):
+        made.update(fields={"description": text(server, "x" * 40_000)})
+    with JiraServer(tmp_path, flavour="cloud" if server.is_cloud else "data_center") as again:
+        ticket = again.ticket(made.key)
+        assert (ticket.summary, plain(ticket.description)) == ("It is well", "all is well")
+        assert [plain(one.body) for one in ticket.comments] == ["mine, too", "theirs"]

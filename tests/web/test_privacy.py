@@ -19,6 +19,7 @@ from tests.web.test_access import in_together
 from triage.contracts import Item, Page
 from triage.errors import OutcomeUnknown, UserError
 from triage.person import Role
+from triage.pipeline.privacy import erase
 from triage.store.replies import Written
 from triage.store.schema import drafts, mentions, meta, metadata, notes
 
@@ -83,7 +84,7 @@ def test_erasing_a_person_leaves_no_trace_of_them(filled: Service) -> None:
     """No cell of any table holds their name, their address or their words; others' rows stay."""
     assert {"mentions.text", "revisions.raw", "actions.key", "problems.thread", "notes.text", "drafts.text"} <= traces(filled)
     held = filled.store.privacy.preview(f"@{ANA}")
-    receipt = filled.store.privacy.erase(ANA, "admin", filled.clock.now())
+    receipt = erase(filled, ANA, "admin")
     assert traces(filled) == set()
     assert (receipt.left, receipt.counts["mentions"], held.counts["mentions"]) == (0, 4, 4)
     for name in ("revisions", "notes", "drafts", "verdicts", "actions", "sightings"):
@@ -92,8 +93,17 @@ def test_erasing_a_person_leaves_no_trace_of_them(filled: Service) -> None:
     assert filled.store.views.count() == 5, "rows stay for the counts"
     assert [key for key, _ in receipt.tickets] == [key for key, _ in held.tickets] == [filled.tickets.tickets[0].key]
     assert any(receipt.number in text for place, text in cells(filled) if place == "audit.detail")
-    asked = [row for row in filled.actions("task") if row["state"] == "planned"]
-    assert [filled.tickets.tickets[0].key in row["reason"] for row in asked] == [True]
+    assert [row["state"] for row in filled.actions("blank")] == ["planned", "planned"], "the ticket, and the comment that tells of the edit"
+    filled.pass_()
+    assert [row["state"] for row in filled.actions("blank")] == ["done", "done"]
+    assert traces(filled) == set()
+    assert "prints" not in repr([row["payload"] for row in filled.actions("blank")])
+    told = " ".join(
+        [filled.tickets.tickets[0].summary, filled.tickets.tickets[0].text, *(c.text for c in filled.tickets.tickets[0].comments)]
+    )
+    assert "it is broken for me too" in told, "Bo's report stays"
+    assert not re.search(r"(?i)\bana\b|example\.social|xyzzy|plugh", told), told
+    assert [row for row in filled.actions("task") if row["state"] == "planned"] == []
     for mention_id in range(1, 6):
         filled.store.views.show(mention_id)
     assert list(filled.store.views.export())
@@ -105,7 +115,7 @@ def test_erasing_a_person_leaves_no_trace_of_them(filled: Service) -> None:
 def test_what_was_erased_does_not_come_back_and_nothing_happens_twice(filled: Service) -> None:
     """A rescan brings all posts again, one is edited, and Bo goes on in the thread: no new row, ticket or answer of what was."""
     first = author(filled, ANA)[0]["remote_id"]
-    filled.store.privacy.erase(ANA, "admin", filled.clock.now())
+    erase(filled, ANA, "admin")
     sent = (len(filled.tickets.tickets), len(filled.acme.replies))
     comments = len(filled.actions("comment"))
     filled.acme.edit(first, "the xyzzy is broken, still")
@@ -132,11 +142,11 @@ def test_what_is_under_way_is_left_and_told(filled: Service) -> None:
     filled.acme.post(ANA, "saving is broken, xyzzy")
     filled.pass_()
     assert filled.store.privacy.preview(ANA).busy == 1
-    receipt = filled.store.privacy.erase(ANA, "admin", filled.clock.now())
+    receipt = erase(filled, ANA, "admin")
     assert (receipt.left, receipt.counts["mentions"]) == (1, 4)
     for _ in range(5):
         filled.pass_(minutes=10)
-    later = filled.store.privacy.erase(ANA, "admin", filled.clock.now())
+    later = erase(filled, ANA, "admin")
     assert (later.left, later.counts["mentions"], later.number) == (0, 1, receipt.number)
     assert len(filled.tickets.tickets) == 2
     assert traces(filled) == set()
@@ -146,11 +156,11 @@ def test_an_open_alert_keeps_its_post(filled: Service) -> None:
     """Whoever is on call must still see what it is about; once it is over the post goes."""
     filled.acme.post(ANA, "furious: xyzzy, hello")
     filled.pass_()
-    assert filled.store.privacy.erase(ANA, "admin", filled.clock.now()).left == 1
+    assert erase(filled, ANA, "admin").left == 1
     (task,) = [row for row in filled.actions("task") if row["state"] == "planned" and row["mention_id"] is not None]
     filled.store.desk.close(task["id"], "cleo", filled.clock.now(), "xyzzy")
     filled.pass_()
-    assert filled.store.privacy.erase(ANA, "admin", filled.clock.now()).left == 0
+    assert erase(filled, ANA, "admin").left == 0
     assert traces(filled) == set()
 
 
@@ -166,7 +176,7 @@ def test_a_page_that_comes_during_the_erasure_does_not_bring_it_back(tmp_path: P
             def add(page: Page = page) -> None:
                 app.store.inbox.add_page("acme", page, expect=None, now=app.clock.now())
 
-            in_together([lambda: app.store.privacy.erase(ANA, "admin", app.clock.now()), add, add, add])
+            in_together([lambda: erase(app, ANA, "admin"), add, add, add])
             assert traces(app) == set()
         assert app.store.views.count() == 10
     finally:
@@ -249,9 +259,9 @@ def test_the_key_of_what_was_erased_is_made_once(filled: Service) -> None:
             return found
 
     assert kept() is None
-    filled.store.privacy.erase(BO, "admin", filled.clock.now())
+    erase(filled, BO, "admin")
     key = kept()
-    filled.store.privacy.erase(ANA, "admin", filled.clock.now())
+    erase(filled, ANA, "admin")
     assert key is not None
     assert kept() == key
 

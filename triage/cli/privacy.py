@@ -66,12 +66,14 @@ def export(handle: str, out: Path | None, by: str | None) -> None:
 @by
 def erase(handle: str, yes: bool, by: str | None) -> None:
     """Erase what is held of HANDLE. It can't be undone. Exit code 1: some of it is under way and was left; run it again later."""
+    from triage.pipeline import privacy as verbs
+
     with opened() as app:
         held = app.store.privacy.preview(handle)
         _print_counts(held.counts)
         if not yes and not click.confirm(f"Erase all of it? {held.counts['mentions']} mentions lose their text and their author for ever"):
             raise click.Abort
-        receipt = app.store.privacy.erase(handle, person(by), app.clock.now())
+        receipt = verbs.erase(app, handle, person(by))
     click.echo(f"\nreceipt {receipt.number}")
     _print_counts(receipt.counts)
     _print_tickets(receipt.tickets)

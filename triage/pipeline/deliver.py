@@ -10,7 +10,7 @@ import structlog
 
 from triage import remote
 from triage.budget import Purpose
-from triage.contracts import Boosts
+from triage.contracts import Blanks, Boosts
 from triage.delivery import Move, Pace, after_blind_glance, after_error, after_glance, after_look
 from triage.errors import OutcomeUnknown, Refused, RemoteError
 from triage.failpoint import hit
@@ -117,6 +117,8 @@ def _find(parts: Parts, work: Work) -> Sequence[Receipt]:
             return parts.platform(work.via).find(work)
         case ActionKind.BOOST:
             return _booster(parts, work).boosted(work)
+        case ActionKind.BLANK if not isinstance(parts.tracker(work.via), Blanks):
+            return []
         case _:
             return parts.tracker(work.via).find(work)
 
@@ -126,6 +128,13 @@ def _booster(parts: Parts, work: Work) -> Boosts:
     if not isinstance(platform, Boosts):
         raise Refused(f"{work.via} can't boost posts")
     return platform
+
+
+def _blanker(parts: Parts, work: Work) -> Blanks:
+    tracker = parts.tracker(work.via)
+    if not isinstance(tracker, Blanks):
+        raise Refused(f"{work.via} can't change what it holds")
+    return tracker
 
 
 @spends
@@ -160,6 +169,8 @@ def carry_out(parts: Parts, work: Work) -> Receipt:
             return parts.tracker(work.via).file(work)
         case ActionKind.COMMENT:
             return parts.tracker(work.via).update(work)
+        case ActionKind.BLANK:
+            return _blanker(parts, work).blank(work)
         case ActionKind.REPLY:
             return parts.platform(work.via).reply(work)
         case ActionKind.BOOST:
@@ -173,7 +184,8 @@ def carry_out(parts: Parts, work: Work) -> Receipt:
 def _still_stands(parts: Parts, pending: Pending) -> bool:
     """Look at the post again before acting on it: it may have been edited or deleted since."""
     now = parts.clock.now()
-    if pending.kind is ActionKind.ALERT or pending.source not in parts.sources or pending.remote_id is None:
+    aside = pending.kind in (ActionKind.ALERT, ActionKind.BLANK)
+    if aside or pending.source not in parts.sources or pending.remote_id is None:
         return True
     if pending.kind is ActionKind.COMMENT and pending.what != "report":
         return True  # it tells what became of a post, gone or not

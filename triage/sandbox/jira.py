@@ -14,7 +14,7 @@ from triage.sandbox.http import Rejected, Reply, Request, Server
 from triage.sandbox.jira_api import Api
 from triage.sandbox.jira_state import COMPONENTS, PRIORITIES, Board, Comment, Ticket
 
-PERMISSIONS = ("BROWSE_PROJECTS", "CREATE_ISSUES", "ADD_COMMENTS", "TRANSITION_ISSUES", "EDIT_ISSUES")
+PERMISSIONS = ("BROWSE_PROJECTS", "CREATE_ISSUES", "ADD_COMMENTS", "TRANSITION_ISSUES", "EDIT_ISSUES", "EDIT_OWN_COMMENTS")
 OPEN_ROUTES = ("/rest/api/2/serverInfo", "/rest/api/3/serverInfo", "/rest/api/latest/serverInfo")
 
 
@@ -24,7 +24,8 @@ class Knobs:
 
     `search_lag` is how many seconds the search index is behind, or "never". Without `labels_on_screen` a ticket with
     labels is refused; with `drop_labels` it is made without them. `custom_fields` maps an id to string, number or option.
-    `skew` is how many seconds the server's clock is ahead.
+    `skew` is how many seconds the server's clock is ahead. `locked` are fields that are not on the edit screen. An account with the
+    permission ADMINISTER_PROJECTS may change things without telling those who watch.
     """
 
     search_lag: float | Literal["never"] = 0.0
@@ -37,6 +38,7 @@ class Knobs:
     custom_fields: dict[str, str] = field(default_factory=lambda: {"customfield_10010": "string"})
     time_zone: str = "Etc/UTC"
     skew: float = 0.0
+    locked: list[str] = field(default_factory=list)
 
     def change(self, **values: Any) -> None:
         """Set several by name. `ValueError` for an unknown name."""
@@ -49,7 +51,8 @@ class Knobs:
 class JiraServer(Server):
     """The server. Cloud wants Basic (`email`, `token`), Data Center wants the token as Bearer.
 
-    Ledger kinds: `token`, `ticket`, `comment`, `change` (status, resolution, fix versions), `move`, `delete`.
+    Ledger kinds: `token`, `ticket`, `comment`, `change` (status, resolution, fix versions), `edit` (of a ticket), `comment_edit`, `move`,
+    `delete`. An edit's `told` says whether those who watch were.
     """
 
     name = "jira"
@@ -126,6 +129,11 @@ class JiraServer(Server):
         with self.lock:
             return self._comment(self.ticket(key), text, author)
 
+    def edit(self, key: str, **values: Any) -> None:
+        """Somebody else changes a ticket's `summary` or `description`."""
+        with self.lock:
+            self.ticket_changed(self.ticket(key), values, told=True)
+
     def set_status(self, key: str, status: str) -> None:
         """A ticket goes to another status; leaving `Done` takes the resolution away."""
         with self.lock:
@@ -155,6 +163,14 @@ class JiraServer(Server):
     def comment_made(self, ticket: Ticket, body: Any) -> Comment:
         """A comment came in through the API."""
         return self._comment(ticket, body, self.user)
+
+    def ticket_changed(self, ticket: Ticket, values: Mapping[str, Any], *, told: bool) -> None:
+        """Fields of a ticket were set."""
+        self._accept("edit", id=ticket.id, changed_at=self.now(), values=dict(values), told=told)
+
+    def comment_changed(self, ticket: Ticket, comment: Comment, body: Any, *, told: bool) -> None:
+        """A comment was written anew."""
+        self._accept("comment_edit", id=comment.id, issue=ticket.id, changed_at=self.now(), body=body, told=told)
 
     def _file(self, creator: str, project: str, issue_type: str, values: Mapping[str, Any]) -> Ticket:
         ticket_id = self.board.next_id()
@@ -227,12 +243,20 @@ class JiraServer(Server):
             ticket.comments.append(Comment(entry["id"], entry["author"], entry["body"], entry["created"]))
             self.board.last_id = max(self.board.last_id, int(entry["id"]))
             self.board.changed(ticket, entry["created"])
+        elif kind == "comment_edit":
+            ticket = self.board.tickets[entry["issue"]]
+            comment = next(one for one in ticket.comments if one.id == entry["id"])
+            comment.body, comment.updated = entry["body"], entry["changed_at"]
+            self.board.changed(ticket, entry["changed_at"])
         elif kind == "delete":
             self.board.remove(entry["id"])
         else:
             ticket = self.board.tickets[entry["id"]]
             if kind == "move":
                 self.board.rename(ticket, entry["key"])
+            elif kind == "edit":
+                for name, value in entry["values"].items():
+                    setattr(ticket, name, value)
             else:
                 ticket.status, ticket.resolution = entry["status"], entry["resolution"]
                 ticket.fix_versions = tuple(entry.get("fix_versions", ticket.fix_versions))

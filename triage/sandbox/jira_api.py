@@ -13,7 +13,7 @@ from triage.sandbox import jira_documents as documents
 from triage.sandbox.http import Rejected, Reply, Request
 from triage.sandbox.jira_jql import Asker, JqlError, parse
 from triage.sandbox.jira_shapes import Shapes
-from triage.sandbox.jira_state import COMPONENTS, PRIORITIES, TRANSITIONS, Ticket
+from triage.sandbox.jira_state import COMPONENTS, PRIORITIES, TRANSITIONS, Comment, Ticket
 
 if TYPE_CHECKING:
     from triage.sandbox.jira import JiraServer
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LONGEST_SUMMARY = 255
 LONGEST_TEXT = 32_767
 ISSUE = r"/issue/(?P<id>[^/]+)"
+COMMENT = r"(?P<comment>[^/]+)"
 PROJECT = r"(?P<project>[^/]+)"
 
 
@@ -45,8 +46,11 @@ class Api:
             ("GET", f"/issue/createmeta/{PROJECT}/issuetypes/(?P<type>[^/]+)", self.create_fields),
             ("POST", "/issue", self.create),
             ("GET", ISSUE, self.issue),
+            ("PUT", ISSUE, self.edit),
             ("GET", f"{ISSUE}/comment", self.comments),
             ("POST", f"{ISSUE}/comment", self.add_comment),
+            ("GET", f"{ISSUE}/comment/{COMMENT}", lambda request: self.shapes(request).comment(*self.comment(request))),
+            ("PUT", f"{ISSUE}/comment/{COMMENT}", self.edit_comment),
             ("GET", f"{ISSUE}/transitions", self.transitions),
             ("POST", f"{ISSUE}/transitions", self.transition),
             ("GET", "/search/jql", self.search),
@@ -236,6 +240,53 @@ class Api:
         if wrong:
             raise refuse(400, comment=wrong)
         return Reply(shapes.comment(ticket, self.server.comment_made(ticket, text)), 201)
+
+    def comment(self, request: Request) -> tuple[Ticket, Comment]:
+        """The comment that the path names, with its ticket."""
+        ticket = self.ticket(request)
+        for comment in ticket.comments:
+            if comment.id == request.groups["comment"]:
+                return ticket, comment
+        raise refuse(404, f"Can not find a comment for the id: {request.groups['comment']}.")
+
+    def edit(self, request: Request) -> Any:
+        """Set a ticket's title and description, which is all that is asked for.
+
+        In silence only an administrator may: others are refused by Data Center, and Cloud "ignores the request", as its reference puts it.
+        """
+        ticket, body = self.ticket(request), request.json()
+        fields = body.get("fields") if isinstance(body, dict) else None
+        if not isinstance(fields, dict) or not fields:
+            raise refuse(400, "The body needs an object 'fields'.")
+        told = request.one("notifyUsers", "true") == "true"
+        allowed = told or "ADMINISTER_PROJECTS" in self.server.knobs.permissions
+        if not allowed and not self.server.is_cloud:
+            raise refuse(403, "To discard the user notification either admin or project admin permissions are required.")
+        self.may("EDIT_ISSUES")
+        editable = {"summary", "description"} - set(self.server.knobs.locked)
+        errors = {
+            name: f"Field '{name}' cannot be set. It is not on the appropriate screen, or unknown." for name in fields.keys() - editable
+        }
+        errors |= self._errors({"summary": ticket.summary} | fields, self.shapes(request))
+        if errors:
+            raise refuse(400, **errors)
+        if allowed:
+            self.server.ticket_changed(ticket, fields, told=told)
+        return Reply("", 204)
+
+    def edit_comment(self, request: Request) -> Any:
+        """Write a comment of one's own anew. On Data Center the parameter about those who watch is unknown, and passed over."""
+        ticket, comment = self.comment(request)
+        told = not self.server.is_cloud or request.one("notifyUsers", "true") == "true"
+        if "EDIT_OWN_COMMENTS" not in self.server.knobs.permissions or comment.author != self.server.user:
+            raise refuse(400, f"You do not have the permission to edit the comment with id: {comment.id}.")
+        body, shapes = request.json(), self.shapes(request)
+        text = body.get("body") if isinstance(body, dict) else None
+        wrong = self._text_error(text, shapes)
+        if wrong:
+            raise refuse(400, comment=wrong)
+        self.server.comment_changed(ticket, comment, text, told=told)
+        return shapes.comment(ticket, comment)
 
     def transitions(self, request: Request) -> Any:
         """What can be done with a ticket."""

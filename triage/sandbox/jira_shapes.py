@@ -106,7 +106,7 @@ class Shapes:
             "updateAuthor": self.user(comment.author),
             "body": self.text(comment.body),
             "created": self.time(comment.created),
-            "updated": self.time(comment.created),
+            "updated": self.time(comment.updated or comment.created),
         }
 
     def comments(self, ticket: Ticket, start: int, size: int, *, newest_first: bool = False) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Comment:
     author: str
     body: Any
     created: float
+    updated: float = 0.0
 
 
 @dataclass(slots=True)

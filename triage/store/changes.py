@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from triage.contracts import Item
 from triage.mention import ActionKind, Mention, State, Visibility
-from triage.store import drafts, rows
+from triage.store import blanks, drafts, rows
 from triage.store.database import insert
 from triage.store.moves import add_audit, cancel, raise_again, withdraw_ticket
 from triage.store.schema import actions, alerts, items, mentions, revisions
@@ -179,7 +179,7 @@ def _reopen(connection: Connection, mention_id: int, task_id: int, now: datetime
 
 
 def delete(connection: Connection, row: RowMapping, *, now: datetime, site: str) -> None:
-    """The post is gone: nothing that was planned for it is sent any more. What was filed stays, and its ticket is told."""
+    """The post is gone: nothing that was planned for it is sent any more. Its words are taken out of what was filed, which is told."""
     connection.execute(sa.update(mentions).where(mentions.c.id == row["id"]).values(deleted_at=now, due_at=None, attempt=0, reread_at=None))
     add_audit(connection, now, row["author"], "deleted the post", mention_id=row["id"])
     _void_answers(connection, row["id"], now, "the post was deleted by its author", reopen=False)
@@ -193,3 +193,4 @@ def delete(connection: Connection, row: RowMapping, *, now: datetime, site: str)
             cancel(connection, action_id, now, "the post was deleted by its author")
     if not Visibility(row["visibility"]).is_private:
         _tell_ticket(connection, row["id"], now, f"{site}/{row['uri']}/deleted", "deleted", "the post was deleted after it was filed")
+    blanks.plan(connection, blanks.DELETED, now, {one["id"]: {} for one in blanks.filed(connection, row["id"], words=True)})

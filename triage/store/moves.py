@@ -83,6 +83,9 @@ def withdraw_ticket(connection: Connection, action_id: int, now: datetime, why: 
     connection.execute(
         sa.update(actions).where(actions.c.id == action_id).values(mention_id=heir["mention_id"], reason=heir["reason"], rule=heir["rule"])
     )
+    blank = sa.select(actions.c.id).where(actions.c.after_id == action_id, actions.c.kind == str(ActionKind.BLANK))
+    for blank_id in connection.execute(blank).scalars().all():  # the ticket won't hold what that was to take out
+        cancel(connection, blank_id, now, why)
     connection.execute(sa.update(actions).where(actions.c.id == heir["id"]).values(after_id=None))
     cancel(connection, heir["id"], now, "it became the ticket's own report")
     add_audit(connection, now, "triage", "ticket passed to the next report", mention_id=heir["mention_id"], action_id=action_id, detail=why)

@@ -19,7 +19,7 @@ from triage.budget import Purpose
 from triage.delivery import TWICE, Move
 from triage.errors import UserError
 from triage.mention import HUMAN, ActionKind, Label, Receipt, State, Ticket, Visibility, Work
-from triage.store import rows
+from triage.store import blanks, rows
 from triage.store.accounts import Accounts
 from triage.store.alerts import Alerts
 from triage.store.changes import withdraw_boost
@@ -31,7 +31,7 @@ from triage.store.place import Place, Stand
 from triage.store.schema import accounts, actions, alerts, approvals, attempts, mentions, problems, revisions, sightings, verdicts
 
 JUDGE_FIRST = timedelta(seconds=3)
-ONCE = (*MARKED, ActionKind.REPLY, ActionKind.BOOST)  # what must not be sent twice; an alert may be
+ONCE = (*MARKED, ActionKind.REPLY, ActionKind.BOOST, ActionKind.BLANK)  # what must not be sent twice; an alert may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +324,9 @@ class Outbox:
             )
             mention = rows.to_mention(found, source=row["via"] if seen else None, remote_id=seen)
             payload["mention_id"] = row["mention_id"]
+            if row["kind"] == ActionKind.BLANK and "prints" not in payload:
+                said = sa.select(revisions.c.text).where(revisions.c.mention_id == row["mention_id"]).order_by(revisions.c.number)
+                payload["texts"] = [*connection.execute(said).scalars()]
             last = sa.select(verdicts).where(verdicts.c.mention_id == row["mention_id"]).order_by(verdicts.c.id.desc()).limit(1)
             judged = connection.execute(last).mappings().first()
             verdict = rows.to_verdict(judged) if judged else None
@@ -333,6 +336,8 @@ class Outbox:
         if row["after_id"] is not None:
             before = connection.execute(sa.select(actions).where(actions.c.id == row["after_id"])).mappings().one()
             previous = Receipt(before["remote_id"] or "", before["remote_key"], before["url"])
+            if row["kind"] == ActionKind.BLANK:
+                payload["because"] = before["reason"]
         if row["alert_id"] is not None:
             alert = connection.execute(sa.select(alerts).where(alerts.c.id == row["alert_id"])).mappings().one()
             payload |= {
@@ -466,6 +471,8 @@ class Outbox:
             )
         if move.state is State.DONE:
             self._done(connection, work, move, now)
+        if work.kind is ActionKind.BLANK and move.state in (State.DONE, State.REJECTED):
+            blanks.ended(connection, work, move.state, move.why, now)
         self._accounts.after_move_in(connection, work.via, move, now)
         if move.alert and work.kind is not ActionKind.ALERT:
             self._alerts.raise_in(

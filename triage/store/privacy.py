@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from triage.errors import UserError
-from triage.mention import HUMAN, ActionKind, State
-from triage.store import batch, erased, rows
-from triage.store.database import Database, insert
+from triage.mention import ActionKind, State, Work
+from triage.store import batch, blanks, erased, rows
+from triage.store.database import Database
 from triage.store.markers import MARKED, marker
 from triage.store.moves import add_audit, cancel, withdraw_ticket
 from triage.store.place import Place, put
@@ -58,7 +58,8 @@ _HARMLESS = (
 )  # keys of a payload that hold no text of theirs
 _UNDER_WAY = (str(State.SENDING), str(State.DOUBT))
 UNREACHED = (
-    "tickets and their history in the tracker; a task for each that is listed asks a person to blank it",
+    "the history of tickets in the tracker, which keeps what triage takes out of them, and mails that it sent",
+    "what people wrote or changed in a ticket: where triage can't tell it from the words that it filed, a task asks a person",
     "our own answers on the platform, and what other people wrote about or to this person",
     "backups made before, logs, and alerts and messages that were sent",
     "a classifier that was trained here while their posts were labelled: train again",
@@ -90,6 +91,10 @@ class Receipt:
     left: int
     tickets: Sequence[tuple[str, str]]
     unreached: Sequence[str] = field(default=UNREACHED)
+
+
+Prints = Callable[[Work, Sequence[str]], Mapping[str, Any] | None]
+"""Of a post that was filed, and all that it ever said: by what its words are known again there; None where nothing can take them out."""
 
 
 class Privacy:
@@ -138,10 +143,11 @@ class Privacy:
                 "mentions": [_document(connection, row) for row in found],
             }
 
-    def erase(self, handle: str, by: str, now: datetime) -> Receipt:
+    def erase(self, handle: str, by: str, now: datetime, prints: Prints) -> Receipt:
         """Erase what is held of this person, a batch a transaction; run again, it goes on. `UserError` when there is nothing.
 
-        What is under way is left, and counted. For each ticket a task asks a person to blank it.
+        What is under way is left, and counted. Their words are taken out of tickets and comments later, by actions that know them
+        by `prints` alone; where there are none a task asks a person.
         """
         held = self.preview(handle)
         counts: Counter[str] = Counter()
@@ -152,9 +158,9 @@ class Privacy:
                 chosen = connection.execute(wanted.order_by(mentions.c.id).limit(BATCH).with_for_update()).mappings().all()
                 if not chosen:
                     break
-                tickets = self._tickets(connection, [row["id"] for row in chosen])
+                known = {id_: found for row in chosen for id_, found in self._prints(connection, row, now, prints).items()}
                 counts += self._erase(connection, chosen, now)
-                self._ask_to_blank(connection, tickets, now)
+                self._blank(connection, known, now)
                 last = chosen[-1]["id"]
         with self._database.write() as connection:
             number = self._number(connection, held.handle)
@@ -310,22 +316,30 @@ class Privacy:
         )
         return [(ticket["key"], ticket.get("url", "")) for ticket in connection.execute(found).scalars()]
 
-    def _ask_to_blank(self, connection: Connection, tickets: Sequence[tuple[str, str]], now: datetime) -> None:
-        new = [
-            {
-                "key": f"{self._site}/erased/{ticket}/{now:%Y%m%d}",
-                "kind": str(ActionKind.TASK),
-                "via": HUMAN,
-                "state": str(State.PLANNED),
-                "reason": rows.clean(f"a reporter was erased here: take their words out of {ticket}, its history too ({url})"),
-                "rule": "",
-                "payload": {"what": "blank"},
-                "created_at": now,
-            }
-            for ticket, url in tickets
-        ]
-        if new:
-            connection.execute(insert(connection, actions).on_conflict_do_nothing(), new)
+    def _prints(self, connection: Connection, row: RowMapping, now: datetime, prints: Prints) -> dict[int, Mapping[str, Any] | None]:
+        """By what the words of a mention are known again, for each action that filed them."""
+        filed = [one for one in blanks.filed(connection, row["id"], words=False) if one["state"] == State.DONE]
+        if not filed:
+            return {}
+        said = sa.select(revisions.c.text).where(revisions.c.mention_id == row["id"]).order_by(revisions.c.number)
+        texts = list(connection.execute(said).scalars())
+        last = sa.select(verdicts).where(verdicts.c.mention_id == row["id"]).order_by(verdicts.c.id.desc()).limit(1)
+        judged = connection.execute(last).mappings().first()
+        mention, verdict = rows.to_mention(row), rows.to_verdict(judged) if judged else None
+
+        def work(one: RowMapping) -> Work:
+            return Work(one["id"], "", "", ActionKind.BLANK, one["via"], 0, now, now, one["reason"], mention, verdict)
+
+        return {one["id"]: prints(work(one), texts) for one in filed}
+
+    def _blank(self, connection: Connection, known: Mapping[int, Mapping[str, Any] | None], now: datetime) -> None:
+        """After the erasure, which gave the actions' keys their new names and cancelled what was planned before."""
+        by_service = {id_: {"prints": found} for id_, found in known.items() if found is not None}
+        blanks.plan(connection, blanks.ERASED, now, by_service)
+        by_hand = sa.select(actions).where(batch.among(connection, actions.c.id, [id_ for id_, found in known.items() if found is None]))
+        for row in connection.execute(by_hand.order_by(actions.c.id)).mappings().all():
+            why = f"a reporter was erased here, and {row['via']} can't change what it holds"
+            blanks.ask(connection, f"{row['key']}/erased/task", row["remote_key"], row["url"], now, why)
 
     def _number(self, connection: Connection, handle: str) -> str:
         return erased.digest(erased.key(connection), handle).removeprefix(erased.PREFIX)[:12]

@@ -6,6 +6,7 @@ after a create can fail although the issue exists. So: `max_retries=0`, a time-o
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from triage import remote
 from triage.contracts import Finding, Manifest
 from triage.errors import Gone, NotAccepted, OutcomeUnknown, Refused, RemoteError, Unauthorized
 from triage.mention import ActionKind, Receipt, Ticket, Work
-from triage.trackers import jira_check, wording
+from triage.trackers import blanking, jira_check, wording
 from triage.trackers.markup import LONGEST_TEXT, document, document_size, fit, last_line, units, wiki
 
 LABEL = "triage"  # on every ticket of ours: JQL can't ask for the beginning of a label
@@ -188,6 +189,78 @@ class Jira:
             comment_id = str(raw["id"])
         return self._comment_receipt(comment_id, key)
 
+    def prints(self, work: Work, texts: Sequence[str]) -> Mapping[str, Any]:
+        """By what `blank` knows the words of a post again; the titles and openings are those of today's templates."""
+        return blanking.prints(self.options.summary, self.options.description, work, texts)
+
+    def blank(self, work: Work) -> Receipt:
+        """Take the post's words out of a ticket or comment of ours, and read back that they are gone.
+
+        Jira mails a change to those who watch the ticket, the old text with it, and lets only a project's administrator change
+        something in silence. So it is tried in silence first: then Jira refuses it, or lets it pass without doing it.
+        """
+        for quiet in (True, False):
+            held = self._held(work)
+            if held.is_written:
+                break
+            with remote.sending(remote.boot_seconds()):  # from now on: else we would overwrite what somebody writes meanwhile
+                self._put(work, held, quiet=quiet)
+        else:
+            held = self._held(work)
+        if not held.is_written:
+            raise NotAccepted(f"{self.account}: {held.receipt.key} still says it after the change")
+        if held.missing:
+            raise Refused(f"{self.account}: {held.receipt.key}: {'; '.join(held.missing)}")
+        return held.receipt
+
+    def _put(self, work: Work, held: blanking.Held, *, quiet: bool) -> None:
+        assert work.previous is not None
+        if work.payload.get("of") == "ticket":
+            path = f"issue/{held.receipt.remote_id}"
+            change = {"description": held.body, "summary": held.title}
+            body: dict[str, Any] = {"fields": {name: value for name, value in change.items() if value is not None}}
+        else:
+            path, body = f"issue/{held.receipt.key}/comment/{held.receipt.remote_id}", {"body": held.body}
+        silence = {"notifyUsers": "false"} if quiet else {}
+        try:
+            with remote.talking(self.account):  # not by the package's own verb, which reads again and calls that a failed write
+                self.client._session.put(self.client._get_url(path), params=silence, data=json.dumps(body))
+        except Unauthorized as error:
+            if error.status != 403:
+                raise
+            if not quiet:  # a right is missing; the token has just been good for a read, and files tickets
+                raise Refused(str(error), status=403) from None
+        except Refused as error:
+            if error.status == 409:  # somebody else changes it at this moment
+                raise NotAccepted(str(error), status=409) from None
+            raise
+
+    def _held(self, work: Work) -> blanking.Held:
+        """What the ticket or comment says now, and should say. `Refused` where it is not ours (any more) or gone."""
+        if work.previous is None:
+            raise Refused("there is no ticket to take anything out of")
+        known = blanking.Prints(work.payload.get("prints") or self.prints(work, work.payload["texts"]))
+        is_ticket = work.payload.get("of") == "ticket"
+        issue = self._text_at(f"issue/{work.previous.remote_id if is_ticket else work.previous.key}", "summary,description,creator")
+        comment = None if is_ticket else self._text_at(f"issue/{issue['id']}/comment/{work.previous.remote_id}")
+        with self.reading():
+            receipt, fields = self._receipt(issue), issue["fields"]
+            if self._number(receipt.key) is None:
+                raise Refused(f"{self.account}: {work.previous.key} is {receipt.key} now, of another project than {self.options.project}")
+            if _person(comment["author"] if comment else fields["creator"]) != self._myself():
+                raise Refused(f"{self.account}: {receipt.key} was not written by our account")
+            if comment is not None:
+                return blanking.held(work, known, self._comment_receipt(str(comment["id"]), receipt.key), comment["body"])
+            return blanking.held(work, known, receipt, fields["description"], fields["summary"])
+
+    def _text_at(self, path: str, fields: str = "") -> Any:
+        try:
+            return self.get(path, **({"fields": fields} if fields else {}))
+        except Gone as error:
+            if error.proven:
+                raise
+            raise NotAccepted(str(error), status=error.status) from None
+
     def _text(self, blocks: Any) -> Any:
         """A text in the language of this deployment, within Jira's limit."""
         if self.options.is_cloud:
@@ -197,7 +270,7 @@ class Jira:
     # ---- looking
 
     def find(self, work: Work) -> Sequence[Receipt]:
-        """Tickets, or comments for a comment, that carry the marker and were made by our own account.
+        """Tickets, or comments for a comment, that carry the marker and were made by our own account; for a blank what was blanked.
 
         A search index lags behind a write by seconds to minutes, a read by key does not. So tickets are read by key, upward from
         the largest number known from before the first attempt until `MISSES_IN_A_ROW` or `MOST_READS`, and then searched by label
@@ -209,6 +282,12 @@ class Jira:
         """
         if work.kind is ActionKind.COMMENT:
             return self._find_comments(work)
+        if work.kind is ActionKind.BLANK:  # read by its id, which lags behind nothing
+            try:
+                held = self._held(work)
+            except Refused:
+                return []  # it can't be found out, nor done: the next try says why
+            return [held.receipt] if held.is_blank else []
         found: dict[str, Receipt] = {}
         for issue in (*self._upward_from(self._start(work)), *self.search(f'labels = "{mark(work.marker)}"')):
             if self._is_ours(issue, work.marker):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SKEW_SECONDS = 60
 RIGHTS = {"BROWSE_PROJECTS": "Browse Projects", "CREATE_ISSUES": "Create Issues", "ADD_COMMENTS": "Add Comments"}
+EDITING = {"EDIT_ISSUES": "Edit Issues", "EDIT_OWN_COMMENTS": "Edit Own Comments"}
 FILLED_IN = frozenset(("project", "issuetype", "summary", "description", "labels", "reporter"))  # by us, and the reporter by Jira
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -103,15 +104,19 @@ def _project(tracker: Jira) -> list[Finding]:
 def _rights(tracker: Jira) -> list[Finding]:
     key = tracker.options.project
     with tracker.reading():
-        rights = tracker.client.my_permissions(projectKey=key, permissions=",".join(RIGHTS))["permissions"]
+        rights = tracker.client.my_permissions(projectKey=key, permissions=",".join(RIGHTS | EDITING))["permissions"]
         missing = [name for right, name in RIGHTS.items() if not rights.get(right, {}).get("havePermission")]
+        unable = [name for right, name in EDITING.items() if not rights.get(right, {}).get("havePermission")]
     if missing:
         return [
             Finding(
                 "fail", f"the account lacks {', '.join(missing)} in {key}", "Add it to a role of the project that has these permissions."
             )
         ]
-    return [Finding("ok", "the account may browse, create and comment")]
+    if unable:
+        what = f"the account lacks {', '.join(unable)} in {key}: a person must take the words of deleted posts out of tickets"
+        return [Finding("warn", what, "Add it to a role of the project that has these permissions.")]
+    return [Finding("ok", "the account may browse, create, comment and edit")]
 
 
 def _screen(tracker: Jira) -> list[Finding]:

@@ -112,12 +112,12 @@ def web_address(url: str) -> str | None:
 
 def last_line(body: Any) -> str:
     """The last line with text of a description or comment, from wiki text or from a document."""
-    text = _document_text(body) if isinstance(body, dict) else body if isinstance(body, str) else ""
+    text = document_text(body) if isinstance(body, dict) else body if isinstance(body, str) else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
 
-def _document_text(node: dict[str, Any]) -> str:
+def document_text(node: dict[str, Any]) -> str:
     """The text of a document, one line a paragraph. A loop with its own stack: others can edit a ticket and nest as they like."""
     out: list[str] = []
     stack: list[Any] = [node]
@@ -128,13 +128,18 @@ def _document_text(node: dict[str, Any]) -> str:
         elif isinstance(item, dict):
             if item.get("type") == "hardBreak":
                 out.append("\n")
-            if isinstance(item.get("text"), str):
-                out.append(item["text"])
+            shown = item.get("attrs") if item.get("type") in _SHOWN else item
+            word = shown.get("text", shown.get("url")) if isinstance(shown, dict) else None
+            if isinstance(word, str):
+                out.append(word)
             inner = item.get("content")
             if isinstance(inner, list):
                 stack.append("\n" if item.get("type") != "doc" else "")
                 stack.extend(reversed(inner))
     return "".join(out)
+
+
+_SHOWN = frozenset({"emoji", "mention", "inlineCard"})  # what Jira's editor makes of signs, names and links that are typed
 
 
 def fit(build: Callable[[int], Sequence[Block]], render: Callable[[Sequence[Block]], T], size: Callable[[T], int], limit: int) -> T:
@@ -223,6 +228,8 @@ _MEANINGFUL = re.compile(rf"[&\\{re.escape(_ESCAPABLE)}]")
 _ENTITIES = {"&": "&amp;", "\\": "&#92;"}
 # `://` and `mailto:` would become links that end at the first escaped character, `:D` and `:P` would become pictures.
 _COLON = re.compile(r"(?i):(?=//|[DP]\b)|(?<=mailto):")
+_CHARACTERS = {"&amp;": "&", "&#92;": "\\", "&#58;": ":", "&#46;": "."}
+_ESCAPED = re.compile(rf"&(?:amp|#92|#58|#46);|\\([{re.escape(_ESCAPABLE)}])")
 _LINE_START = re.compile(r"(?im)^([ \t]*(?:h[1-6]|bq))\.")
 
 
@@ -230,6 +237,11 @@ def escape(text: str) -> str:
     """`text` so that Jira's wiki renderer shows it letter by letter."""
     text = _MEANINGFUL.sub(lambda found: _ENTITIES.get(found[0]) or f"\\{found[0]}", clean(text))
     return _LINE_START.sub(r"\1&#46;", _COLON.sub("&#58;", text))
+
+
+def unescape(text: str) -> str:
+    """What a reader sees of text that `escape` made."""
+    return _ESCAPED.sub(lambda found: found[1] or _CHARACTERS[found[0]], text)
 
 
 def wiki(blocks: Sequence[Block]) -> str:

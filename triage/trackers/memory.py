@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from threading import RLock
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from triage.contracts import Finding, Manifest
 from triage.errors import Gone, Refused
 from triage.mention import ActionKind, Receipt, Ticket, Work
-from triage.trackers import wording
+from triage.trackers import blanking, wording
 from triage.trackers.markup import LONGEST_TEXT, fit, units, wiki
 
 
@@ -53,13 +54,14 @@ class Kept:
 
 
 class Memory:
-    """The tracker. `tickets` lists what it holds, oldest first."""
+    """The tracker. `tickets` lists what it holds, oldest first; `edits` counts what was changed in them."""
 
     def __init__(self, name: str, options: Options) -> None:
         self.manifest = MANIFEST
         self.account = name
         self.options = options
         self.tickets: list[Kept] = []
+        self.edits = 0
         self._ids = count(1)
         self._lock = RLock()
 
@@ -85,9 +87,47 @@ class Memory:
             kept.updated_at = datetime.now(UTC)
             return self._receipt(kept, comment)
 
-    def find(self, work: Work) -> Sequence[Receipt]:
-        """Tickets, or comments for a comment, that carry the marker."""
+    def prints(self, work: Work, texts: Sequence[str]) -> Mapping[str, Any]:
+        """By what `blank` knows the words of a post again."""
+        return blanking.prints(self.options.summary, "", work, texts)
+
+    def blank(self, work: Work) -> Receipt:
+        """Take the post's words out of a ticket or a comment."""
         with self._lock:
+            kept, comment, held = self._held(work)
+            if not held.is_written:
+                self.edits += 1
+                kept.updated_at = datetime.now(UTC)
+                kept.summary = kept.summary if held.title is None else held.title
+                if held.body is not None and comment is not None:
+                    comment.text = held.body
+                elif held.body is not None:
+                    kept.text = held.body
+        if held.missing:
+            raise Refused(f"{self.account}: {held.receipt.key}: {'; '.join(held.missing)}")
+        return held.receipt
+
+    def _held(self, work: Work) -> tuple[Kept, Comment | None, blanking.Held]:
+        if work.previous is None:
+            raise Refused("there is no ticket to take anything out of")
+        kept = next((kept for kept in self.tickets if kept.key == work.previous.key), None)
+        comment = next((one for one in kept.comments if one.id == work.previous.remote_id), None) if kept else None
+        if kept is None or (comment is None and work.payload.get("of") != "ticket"):
+            raise Gone(f"{self.account}: the ticket or comment does not exist any more")
+        known = blanking.Prints(work.payload.get("prints") or self.prints(work, work.payload["texts"]))
+        if comment is not None:
+            return kept, comment, blanking.held(work, known, self._receipt(kept, comment), comment.text)
+        return kept, None, blanking.held(work, known, self._receipt(kept), kept.text, kept.summary)
+
+    def find(self, work: Work) -> Sequence[Receipt]:
+        """Tickets, or comments for a comment, that carry the marker; for a blank what it was to be taken out of, once it is."""
+        with self._lock:
+            if work.kind is ActionKind.BLANK:
+                try:
+                    held = self._held(work)[2]
+                except Refused:
+                    return []
+                return [held.receipt] if held.is_blank else []
             if work.kind is not ActionKind.COMMENT:
                 return [self._receipt(kept) for kept in self.tickets if kept.marker == work.marker]
             kept = self._of(work)

@@ -24,6 +24,7 @@ LONGEST_SUMMARY = 255  # Jira's limit; one line
 MOST_ATTACHMENTS = 8
 LONGEST_NAME = 100
 LONGEST_NOTE = 1_000  # of a warning, an alt text, a reason
+NO_TEXT = "(no text)"
 MOST_READ = 4  # times the room: what is read of a longer text, for invisible characters take room too
 
 _SANDBOX = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
@@ -108,6 +109,21 @@ def summary(template: str, work: Work) -> str:
     return cut(line or f"Post by {mention.author.handle}", LONGEST_SUMMARY)
 
 
+def opening(intro: str, work: Work) -> str:
+    """What stands above the post in a ticket; `intro` is a template or empty."""
+    return _read(_rendered(intro, work)) if intro else ""
+
+
+def opening_of_sample(intro: str) -> str:
+    """The same for the sample: a paragraph that is in both is the template's own."""
+    return _read(_template(intro).render(SAMPLE)) if intro else ""
+
+
+def quoted(text: str) -> str:
+    """A post's text as it is quoted, where it is not cut."""
+    return _read(text) or NO_TEXT
+
+
 def ticket(intro: str, work: Work) -> Callable[[int], list[Block]]:
     """The ticket's text, as a function of the room that each free text may take. `intro` is a template or empty.
 
@@ -117,11 +133,11 @@ def ticket(intro: str, work: Work) -> Callable[[int], list[Block]]:
     if mention.visibility.is_private:
         _refuse_unlifted(work)
         return lambda room: [Words("A person filed this."), Words(_withheld(work)), Signature(work.marker)]
-    opening, text = _read(_rendered(intro, work)) if intro else "", _read(mention.text)
+    above, text = opening(intro, work), _read(mention.text)
 
     def blocks(room: int) -> list[Block]:
         return [
-            Words(cut(opening, room)),
+            Words(cut(above, room)),
             *_post(mention, f"{_who(mention)} wrote on {_when(mention)}:", text, room),
             Facts((*_links(mention, work, room), *_details(mention, room), *_verdict(work.verdict, room), _reason(work, room))),
             Signature(work.marker),
@@ -191,7 +207,7 @@ def _post(mention: Mention, opening: str, text: str, room: int) -> list[Block]:
     shown: list[Block] = [Words(opening)]
     if mention.warning.strip():
         shown.append(Words(f"Content warning: {_note(mention.warning, room)}"))
-    shown.append(Quote(cut(text, room) if text else "(no text)"))
+    shown.append(Quote(cut(text, room) if text else NO_TEXT))
     return shown
 
 

@@ -9,6 +9,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from triage.person import Role
+from triage.pipeline import privacy as verbs
 from triage.store.privacy import UNREACHED
 from triage.web.access import Parts, Routes, Who
 from triage.web.api import FAULTS, plain
@@ -94,7 +95,7 @@ def export(asked: Whose, app: Parts, who: Who) -> dict[str, Any]:
 def erase(asked: Erasing, app: Parts, who: Who) -> ReceiptShape:
     """Erase it; it can't be undone. `again` is the handle a second time, or nothing is erased."""
     typed_twice(asked.handle, asked.again)
-    receipt = app.store.privacy.erase(asked.handle, who.name, app.clock.now())
+    receipt = verbs.erase(app, asked.handle, who.name)
     return ReceiptShape(
         number=receipt.number,
         counts=dict(receipt.counts),

@@ -35,6 +35,7 @@ VISIBLE = {
 STEPS = {
     ActionKind.TICKET: "file a ticket",
     ActionKind.COMMENT: "tell the ticket",
+    ActionKind.BLANK: "take its words out of the ticket",
     ActionKind.REPLY: "post the answer",
     ActionKind.BOOST: "boost the post",
     ActionKind.ALERT: "alert those on call",

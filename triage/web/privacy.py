@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from triage.app import App
 from triage.errors import UserError
 from triage.person import Role
+from triage.pipeline import privacy as verbs
 from triage.store.privacy import UNREACHED
 from triage.store.rows import dumps
 from triage.web.access import Parts, Routes, Who
@@ -40,7 +41,7 @@ def export(app: Parts, who: Who, handle: Annotated[str, Form()] = "") -> Respons
 def erase(request: Request, app: Parts, who: Who, handle: Annotated[str, Form()] = "", again: Annotated[str, Form()] = "") -> Response:
     """Erase it, when the handle was typed a second time; then a receipt."""
     typed_twice(handle, again)
-    receipt = app.store.privacy.erase(handle, who.name, app.clock.now())
+    receipt = verbs.erase(app, handle, who.name)
     return render(request, "privacy.html", handle="", held=None, refused="", receipt=receipt, unreached=receipt.unreached, retention={})
 
 

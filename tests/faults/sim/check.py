@@ -24,7 +24,7 @@ class SimChecker(Checker):
     world: Any = None
 
     def violations(self) -> list[str]:
-        return [*self._lost(), *self._missed(), *self._twice(), *self._limbo(), *self._unaccounted(), *self._alerts()]
+        return [*self._lost(), *self._missed(), *self._twice(), *self._limbo(), *self._unaccounted(), *self._words(), *self._alerts()]
 
     @cached_property
     def posts(self) -> list[dict[str, Any]]:
@@ -93,6 +93,23 @@ class SimChecker(Checker):
         ):
             return ""
         return super()._limbo_of(action)
+
+    def _words(self) -> Iterator[str]:
+        """The words of a post that is gone are taken out of what was filed for it, or somebody has to look; of no other post."""
+        actions_ = {row["id"]: row for row in self.database["actions"]}
+        blanks = {row["after_id"]: row for row in actions_.values() if row["kind"] == "blank"}
+        gone = {row["id"] for row in self.database["mentions"] if row["deleted_at"] is not None}
+        for row in actions_.values():
+            holds = row["kind"] == "ticket" or (row["kind"] == "comment" and row["payload"].get("what") in ("report", "edited"))
+            if not holds or row["state"] != "done" or row["closed_by"] != "triage" or row["payload"].get("lifted"):
+                continue
+            blank, is_out = blanks.get(row["id"]), row["remote_id"] in self.world.tickets.blank
+            if is_out and (blank is None or row["mention_id"] not in gone):
+                yield f"I2: the words of {row['kind']} {row['id']} were taken out, and nothing asked for it"
+            if blank is not None and blank["state"] == "done" and not is_out:
+                yield f"I4: blank {blank['id']} is done, and {row['remote_id']} holds the words"
+            if row["mention_id"] in gone and blank is None and not row["payload"].get("released"):
+                yield f"I1: nobody takes the words of mention {row['mention_id']} out of {row['remote_id']}"
 
     def _alerts(self) -> Iterator[str]:
         """Whoever was told of an alert is told when it is over, if not in this order; and every alert was told."""

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tests.faults.sim.network import Network
+from triage import remote
 from triage.contracts import Change, Finding, Item, Manifest, Page
 from triage.errors import Gone, Refused
 from triage.mention import ActionKind, Author, Mention, Receipt, Ticket, Visibility, Work
@@ -300,11 +301,18 @@ class TicketServer:
         self.lag = lag
         self.issues: list[Issue] = []
         self.ledger: list[dict[str, Any]] = []
+        self.blank: set[str] = set()
         self._comment = 500
 
     @property
     def now(self) -> datetime:
         return self.network.scheduler.clock()
+
+    def take_out(self, made: Receipt) -> Receipt:
+        """The words of a post go out of a ticket or a comment."""
+        self.blank.add(made.remote_id)
+        self.ledger.append({"kind": "edit", "id": made.remote_id, "at": self.now})
+        return made
 
     def create(self, marker: str) -> Receipt:
         issue = Issue(len(self.issues) + 1, marker, self.now, self.now + timedelta(seconds=self.lag))
@@ -373,7 +381,23 @@ class SimTracker:
         what = f"comment {work.action_id}"
         return self._network.write("tickets", what, work.marker, lambda: self._server.comment(ticket, work.marker))
 
+    def prints(self, work: Work, texts: Sequence[str]) -> Mapping[str, Any]:
+        return {}
+
+    def blank(self, work: Work) -> Receipt:
+        assert work.previous is not None
+        made = work.previous
+        if not self._network.read("tickets", f"look {work.action_id}", lambda: made.remote_id in self._server.blank):
+            with remote.sending(remote.boot_seconds()):
+                self._network.write("tickets", f"blank {work.action_id}", work.marker, lambda: self._server.take_out(made))
+        return made
+
     def find(self, work: Work) -> Sequence[Receipt]:
+        if work.kind is ActionKind.BLANK:
+            made = work.previous
+            assert made is not None
+            there = self._network.read("tickets", f"look {work.action_id}", lambda: made.remote_id in self._server.blank)
+            return [made] if there else []
         if work.kind is ActionKind.COMMENT:
             ticket = self._ticket_of(work)
 
