@@ -155,7 +155,7 @@ def rows(posts: list[Post]) -> dict[sa.Table, list[dict[str, Any]]]:
     """All that the database holds of them: each was taken for noise before somebody said what it is."""
     common = {"platform": "memory", "data": {}, "created_at": NOW, "stored_at": NOW, "read_at": NOW}
     verdict = {"revision": 1, "confidence": 0.9, "by": "robin", "by_person": False, "data": {"signals": []}, "at": NOW}
-    task = {"kind": "task", "via": "human", "state": "planned", "reason": "a question", "rule": "question", "payload": {}, "created_at": NOW}
+    task = {"kind": "task", "via": "human", "state": "planned", "reason": "a question", "rule": "ask", "payload": {}, "created_at": NOW}
     return {
         mentions: [
             common
