@@ -39,7 +39,6 @@ SMALL_INDEXES = frozenset(
 
 ALLOWED = {
     "export": "writes every mention",
-    "corrections": "gathers every label that a person gave, for a training that takes minutes",
     "count": "counts a large store every 15 minutes, so that nobody else has to",
 }
 
