@@ -205,9 +205,7 @@ class Queue:
         filters = replace(filters, label=filters.label or wanted.label, source=filters.source or wanted.source)
         with self._database.read() as connection:
             if filters.state == "open":
-                return self._ordered(
-                    connection, filters, wanted, now, after, limit, _gather(connection.execute(_open_actions(filters, now)))
-                )
+                return self._ordered(connection, filters, wanted, now, after, limit, self._open(connection, filters, now))
             if filters.state == "mine":
                 return self._ordered(connection, filters, wanted, now, after, limit, self._mine(connection, filters, now, me))
             if filters.state == "approval":
@@ -224,14 +222,19 @@ class Queue:
         """How many items each state has, `MOST_OPEN` at most; none is told of `all`."""
         with self._database.read() as connection:
             item = sa.func.coalesce(actions.c.mention_id, -actions.c.id).label("item")
+            asking = _asking(sa.select(item, sa.case((_own(me), item)).label("own")), now).limit(MOST_OPEN)
 
-            def many(*conditions: sa.ColumnElement[bool]) -> int:
-                some = _asking(sa.select(item), now).where(*conditions).limit(MOST_OPEN).subquery()
-                return int(connection.scalar(sa.select(sa.func.count(some.c.item.distinct()))) or 0)
+            def many(*conditions: sa.ColumnElement[bool]) -> sa.Row[int, int, int]:
+                some = asking.where(*conditions).subquery()
+                counted = sa.select(sa.func.count(some.c.item.distinct()), sa.func.count(some.c.own.distinct()), sa.func.count())
+                return connection.execute(counted.select_from(some)).one()
 
+            opened, own, looked = many()
+            if looked >= MOST_OPEN:  # mine may be among those that were not counted
+                own = many(_own(me))[1]
             return {
-                "open": many(),
-                "mine": many(_own(me)) + len(connection.scalars(_given(now, me)).all()),
+                "open": opened,
+                "mine": own + len(connection.scalars(_given(now, me)).all()),
                 "snoozed": len(_snoozed(connection, now)),
                 "waiting": len(_waiting(connection, now)),
             }
@@ -240,7 +243,7 @@ class Queue:
         """The sources and the languages of the newest mentions, for the filters."""
         newest = sa.select(mentions.c.source, mentions.c.language).where(mentions.c.id < NEWEST).order_by(mentions.c.id.desc())
         with self._database.read() as connection:
-            found = connection.execute(newest.limit(2_000)).all()
+            found = connection.execute(sa.select(*newest.limit(2_000).subquery().c).distinct()).all()
         return sorted({source for source, _ in found}), sorted({language for _, language in found if language})
 
     def any(self) -> bool:
@@ -275,9 +278,13 @@ class Queue:
 
     # What is in a list
 
+    def _open(self, connection: Connection, filters: Filters, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[_Candidate]:
+        statement = _open_actions(filters, now, timed=bool(self._targets.aims))
+        return _gather(connection.execute(statement.where(*conditions)).all())
+
     def _mine(self, connection: Connection, filters: Filters, now: datetime, me: str) -> list[_Candidate]:
         """What is mine and open, and what nobody ever had a task about: given to me by a colleague, it is there until I answer it."""
-        opened = _gather(connection.execute(_open_actions(filters, now).where(_own(me))))
+        opened = self._open(connection, filters, now, _own(me))
         given = _mention_columns(filters).where(batch.among(connection, mentions.c.id, connection.scalars(_given(now, me)).all()))
         return [*opened, *(_candidate(row) for row in connection.execute(given).mappings())]
 
@@ -520,21 +527,23 @@ _ORDERING = (
 )
 
 
-def _open_actions(filters: Filters, now: datetime) -> sa.Select[Any]:
-    """The open actions that a person must look at, oldest first, each with what the order of its item depends on."""
+def _open_actions(filters: Filters, now: datetime, *, timed: bool) -> sa.Select[Any]:
+    """The open actions that a person must look at, oldest first, each with what the order of its item depends on.
+
+    That is little where no target times are set: what they are counted by is not read then.
+    """
+    conditions = _conditions(filters)
+    asking = actions.outerjoin(items, items.c.mention_id == actions.c.mention_id)
+    if timed or conditions:
+        asking = asking.outerjoin(mentions, mentions.c.id == actions.c.mention_id).outerjoin(verdicts, verdicts.c.id == _last_verdict())
     statement = sa.select(
         actions.c.id.label("action_id"),
         actions.c.created_at.label("since"),
         actions.c.state,
         sa.func.coalesce(actions.c.payload["urgent"].as_boolean(), sa.false()).label("urgent"),
-        *_ORDERING,
-    ).select_from(
-        actions.outerjoin(mentions, mentions.c.id == actions.c.mention_id)
-        .outerjoin(verdicts, verdicts.c.id == _last_verdict())
-        .outerjoin(items, items.c.mention_id == actions.c.mention_id)
-    )
-    wanted = _asks(now), *_conditions(filters)
-    return statement.where(*wanted).order_by(actions.c.created_at, actions.c.id).limit(MOST_OPEN)
+        *(_ORDERING if timed else (actions.c.mention_id.label("id"), *(sa.null() for _ in _ORDERING[1:]))),
+    ).select_from(asking)
+    return statement.where(_asks(now), *conditions).order_by(actions.c.created_at, actions.c.id).limit(MOST_OPEN)
 
 
 def _asking(statement: sa.Select[Any], now: datetime) -> sa.Select[Any]:
