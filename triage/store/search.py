@@ -119,7 +119,7 @@ def _by_ranges(connection: Connection, where: sa.ColumnElement[bool], below: int
     while top > 0:
         found = _gathered(connection, where, top - span, top)
         if len(found) > MOST:  # more of them than expected, in no order
-            span = widest = span // 8
+            span = widest = max(1, span // 8)
             continue
         if found:
             yield found
