@@ -6,6 +6,7 @@ written, so stores that were filled once can be kept and measured again.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -133,6 +134,9 @@ def _looked_at(made: Service, count: int, people: int, seconds: float, pause: fl
     for days, period in periods(now.date()):  # once in five minutes, whoever asks
         timed(found, f"insights of {days}", partial(made.store.insights.report, period, now))
     _list(made, "state=all&q=sink", PEOPLE[0])  # the forgiving search takes in the newest, once a process
+    gc.unfreeze()  # those of the store before
+    gc.collect()
+    gc.freeze()  # as `triage web` does when it begins
     end = time.monotonic() + seconds
 
     def person(number: int) -> Timed:

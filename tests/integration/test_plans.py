@@ -34,12 +34,14 @@ COUNT = 20_000
 LARGE = frozenset({"mentions", "problems", "actions", "verdicts", "revisions", "audit", "attempts", "sightings"})
 FEW = COUNT // 10  # rows: what reads more of a large table than this grows with it
 SMALL_INDEXES = frozenset(
-    {"ix_mentions_due_at", "ix_mentions_quarantined", "ix_actions_due", "ix_actions_open", "ix_actions_sending", "ix_actions_alert_id"}
-)  # each holds only what is open, due or sick
+    {
+        "ix_mentions_due_at", "ix_mentions_quarantined", "ix_actions_due", "ix_actions_open", "ix_actions_sending", "ix_actions_alert_id",
+        "ix_verdicts_by_person",
+    }
+)  # fmt: skip  # each holds only what is open, due or sick, or what people said
 
 ALLOWED = {
     "export": "writes every mention",
-    "corrections": "gathers every label that a person gave, for a training that takes minutes",
     "count": "counts a large store every 15 minutes, so that nobody else has to",
 }
 

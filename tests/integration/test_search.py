@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def add(store: Store, *texts: str) -> None:
 def found(store: Store, typed: str) -> list[int]:
     wanted = search.parse(typed)
     with store.database.read() as connection:
-        return search.ids(connection, wanted, 2**40, 50) if wanted.is_text else []
+        return list(chain.from_iterable(search.newest(connection, wanted, 2**40, 50))) if wanted.is_text else []
 
 
 def near(store: Store, typed: str, words: search.Near | None = None) -> list[int]:

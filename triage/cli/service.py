@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -162,6 +163,8 @@ def web(host: str | None, port: int | None) -> None:
         )
         server = uvicorn.Server(serving)
         pages.state.ending = lambda: server.should_exit  # open streams end then; uvicorn would wait for them
+        gc.collect()
+        gc.freeze()  # what lives as long as the server: a long list made it be looked through, and everybody waited for 0.1 s
         with suppress(KeyboardInterrupt):  # Ctrl-C, which uvicorn raises again once it has shut down
             server.run()
 

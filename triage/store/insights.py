@@ -238,32 +238,42 @@ def _alone(connection: Connection, written: sa.ColumnElement[bool]) -> tuple[int
 
     Alone is what it acted on while nobody was asked to judge. It is corrected where the last word of a person is another label.
     """
-    theirs, said, ours = verdicts.alias("theirs"), verdicts.alias("said"), verdicts.alias("ours")
-    first = sa.select(sa.func.min(theirs.c.id)).where(theirs.c.mention_id == mentions.c.id, theirs.c.by_person)
-    before = sa.select(sa.func.max(ours.c.id)).where(ours.c.mention_id == mentions.c.id, ~ours.c.by_person)
-    before = before.where(
-        ours.c.id < sa.func.coalesce(first.correlate(mentions).scalar_subquery(), sa.literal_column("9223372036854775807"))
-    )
-    last = sa.select(said.c.label).where(said.c.mention_id == mentions.c.id, said.c.by_person).order_by(said.c.id.desc()).limit(1)
-    posts = _once(
+    theirs, ours = verdicts.alias("theirs"), verdicts.alias("ours")
+    # Of most posts one verdict is read, and the actions once: few have a person's word, and an index of its own knows which. No joins:
+    # PostgreSQL would shuffle the posts, and verdicts and actions lie in their order.
+    spoken = sa.select(theirs.c.id).where(theirs.c.mention_id == mentions.c.id, theirs.c.by_person).correlate(mentions).limit(1)
+    first = spoken.order_by(theirs.c.id).scalar_subquery()
+    before = ours.c.id < sa.func.coalesce(first, sa.literal_column("9223372036854775807"))
+    label = sa.select(ours.c.label).where(ours.c.mention_id == mentions.c.id, ~ours.c.by_person, before).order_by(ours.c.id.desc()).limit(1)
+    heard = _once(
         sa.select(
             mentions.c.id,
-            before.correlate(mentions).scalar_subquery().label("verdict"),
-            last.correlate(mentions).scalar_subquery().label("said"),
-            sa.select(theirs.c.at).where(theirs.c.id == first.correlate(mentions).scalar_subquery()).scalar_subquery().label("said_at"),
+            label.correlate(mentions).scalar_subquery().label("label"),
+            first.label("first"),
+            spoken.order_by(theirs.c.id.desc()).scalar_subquery().label("last"),
         ).where(written)
     )
-    mine = actions.c.mention_id == posts.c.id
-    acted = sa.exists().where(
-        mine,
+    posts = _once(
+        sa.select(
+            heard.c.id,
+            heard.c.label,
+            sa.select(theirs.c.label).where(theirs.c.id == heard.c.last).correlate(heard).scalar_subquery().label("said"),
+            sa.select(theirs.c.at).where(theirs.c.id == heard.c.first).correlate(heard).scalar_subquery().label("said_at"),
+        ).where(heard.c.label.is_not(None))
+    )
+    asked = sa.and_(actions.c.kind == str(ActionKind.TASK), actions.c.payload["what"].as_string() == "judge")
+    acted = sa.and_(
         actions.c.kind.not_in([str(ActionKind.TASK), str(ActionKind.REPLY), str(ActionKind.BOOST)]),
         sa.or_(posts.c.said_at.is_(None), actions.c.created_at < posts.c.said_at),
     )
-    asked = sa.exists().where(mine, actions.c.kind == str(ActionKind.TASK), actions.c.payload["what"].as_string() == "judge")
-    ours_label = sa.select(verdicts.c.label).where(verdicts.c.id == posts.c.verdict).scalar_subquery()
-    labelled = _once(sa.select(posts.c.said, ours_label.label("label"), sa.and_(acted, ~asked).label("alone")).where(posts.c.verdict > 0))
-    known = sa.select(labelled.c.label, labelled.c.alone, (labelled.c.said != labelled.c.label).label("other"))
-    each = _once(known)
+    hands = sa.select(sa.func.max(sa.case((asked, 2), (acted, 1), else_=0))).where(actions.c.mention_id == posts.c.id)
+    each = _once(
+        sa.select(
+            posts.c.label,
+            (hands.correlate(posts).scalar_subquery() == 1).label("alone"),
+            (posts.c.said != posts.c.label).label("other"),
+        )
+    )
     judged, decided, corrected = 0, Counter[str](), Counter[str]()
     counted = sa.select(each.c.label, each.c.alone, each.c.other, sa.func.count()).group_by(each.c.label, each.c.alone, each.c.other)
     for label, alone, other, count in connection.execute(counted):

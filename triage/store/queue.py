@@ -5,7 +5,7 @@ An item is a mention. It is open while a person's task or an action that nobody 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
@@ -26,6 +26,7 @@ from triage.targets import Due, Targets
 STATES = ("open", "mine", "approval", "snoozed", "waiting", "answered", "all")
 MOST_OPEN = 10_000  # what a list is put in order from; a tab tells of more as "10,000+"
 LOOK = 4_000  # mentions that a page of a filtered list looks through, before it says that it goes on below
+PIECE = 500  # of them, looked through at once
 MOST_POSTS = 100  # of a thread; a row says "99+"
 WAITS = timedelta(days=14)  # an author who was silent for so long is waited for no more
 NEWEST = 2**62
@@ -204,9 +205,7 @@ class Queue:
         filters = replace(filters, label=filters.label or wanted.label, source=filters.source or wanted.source)
         with self._database.read() as connection:
             if filters.state == "open":
-                return self._ordered(
-                    connection, filters, wanted, now, after, limit, _gather(connection.execute(_open_actions(filters, now)))
-                )
+                return self._ordered(connection, filters, wanted, now, after, limit, self._open(connection, filters, now))
             if filters.state == "mine":
                 return self._ordered(connection, filters, wanted, now, after, limit, self._mine(connection, filters, now, me))
             if filters.state == "approval":
@@ -223,14 +222,19 @@ class Queue:
         """How many items each state has, `MOST_OPEN` at most; none is told of `all`."""
         with self._database.read() as connection:
             item = sa.func.coalesce(actions.c.mention_id, -actions.c.id).label("item")
+            asking = _asking(sa.select(item, sa.case((_own(me), item)).label("own")), now).limit(MOST_OPEN)
 
-            def many(*conditions: sa.ColumnElement[bool]) -> int:
-                some = _asking(sa.select(item), now).where(*conditions).limit(MOST_OPEN).subquery()
-                return int(connection.scalar(sa.select(sa.func.count(some.c.item.distinct()))) or 0)
+            def many(*conditions: sa.ColumnElement[bool]) -> sa.Row[int, int, int]:
+                some = asking.where(*conditions).subquery()
+                counted = sa.select(sa.func.count(some.c.item.distinct()), sa.func.count(some.c.own.distinct()), sa.func.count())
+                return connection.execute(counted.select_from(some)).one()
 
+            opened, own, looked = many()
+            if looked >= MOST_OPEN:  # mine may be among those that were not counted
+                own = many(_own(me))[1]
             return {
-                "open": many(),
-                "mine": many(_own(me)) + len(connection.scalars(_given(now, me)).all()),
+                "open": opened,
+                "mine": own + len(connection.scalars(_given(now, me)).all()),
                 "snoozed": len(_snoozed(connection, now)),
                 "waiting": len(_waiting(connection, now)),
             }
@@ -239,7 +243,7 @@ class Queue:
         """The sources and the languages of the newest mentions, for the filters."""
         newest = sa.select(mentions.c.source, mentions.c.language).where(mentions.c.id < NEWEST).order_by(mentions.c.id.desc())
         with self._database.read() as connection:
-            found = connection.execute(newest.limit(2_000)).all()
+            found = connection.execute(sa.select(*newest.limit(2_000).subquery().c).distinct()).all()
         return sorted({source for source, _ in found}), sorted({language for _, language in found if language})
 
     def any(self) -> bool:
@@ -274,9 +278,13 @@ class Queue:
 
     # What is in a list
 
+    def _open(self, connection: Connection, filters: Filters, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[_Candidate]:
+        statement = _open_actions(filters, now, timed=bool(self._targets.aims))
+        return _gather(connection.execute(statement.where(*conditions)).all())
+
     def _mine(self, connection: Connection, filters: Filters, now: datetime, me: str) -> list[_Candidate]:
         """What is mine and open, and what nobody ever had a task about: given to me by a colleague, it is there until I answer it."""
-        opened = _gather(connection.execute(_open_actions(filters, now).where(_own(me))))
+        opened = self._open(connection, filters, now, _own(me))
         given = _mention_columns(filters).where(batch.among(connection, mentions.c.id, connection.scalars(_given(now, me)).all()))
         return [*opened, *(_candidate(row) for row in connection.execute(given).mappings())]
 
@@ -342,28 +350,16 @@ class Queue:
     def _everything(self, connection: Connection, filters: Filters, wanted: search.Wanted, now: datetime, after: str, limit: int) -> Page:
         """Newest first. A list that leaves much out looks through `LOOK` mentions a page, and goes on below."""
         below = int(after) if after.isdecimal() and len(after) < 19 else NEWEST
-        if wanted.ticket:
-            reached = _of_ticket(connection, wanted.ticket, below, LOOK)
-        elif wanted.author and "@" in wanted.author:
-            by = sa.select(mentions.c.id).where(mentions.c.author == wanted.author, mentions.c.id < below)
-            reached = list(connection.scalars(by.order_by(mentions.c.id.desc()).limit(LOOK)))
-        elif wanted.is_text:
-            few = LOOK if filters.narrowed or filters.label or filters.source else limit + 1
-            reached = search.ids(connection, wanted, below, few)
-        else:
-            newest = sa.select(mentions.c.id).where(mentions.c.id < below).order_by(mentions.c.id.desc())
-            narrow = filters.narrowed or wanted.without
-            reached = list(connection.scalars(newest.limit(LOOK if narrow else limit + 1)))
+        leaves_out = filters.narrowed or wanted.ticket or (wanted.without and not wanted.is_text)
         fit: list[int] = []
-        seen = below
-        for start in range(0, len(reached), 500):
-            part = reached[start : start + 500]
+        seen, looked = below, 0
+        for part in _pieces(connection, wanted, below, min(PIECE, LOOK) if leaves_out else limit + 1):
             there = self._filtered(connection, filters, wanted, part, now)
             fit += [id_ for id_ in part if id_ in there]
-            seen = part[-1]
-            if len(fit) > limit:
+            seen, looked = part[-1], looked + len(part)
+            if len(fit) > limit or looked >= LOOK:
                 break
-        more = str(fit[limit - 1]) if len(fit) > limit else str(seen) if len(reached) >= LOOK else ""
+        more = str(fit[limit - 1]) if len(fit) > limit else str(seen) if looked >= LOOK else ""
         found = tuple(self._rows(connection, fit[:limit], now))
         near: tuple[Row, ...] = ()
         if wanted.words and below == NEWEST and len(found) < limit // 2:
@@ -380,7 +376,7 @@ class Queue:
         if wanted.is_text or wanted.without:
             fit = search.among(connection, wanted, these)
         if wanted.ticket:
-            fit &= set(_of_ticket(connection, wanted.ticket, NEWEST, MOST_OPEN))
+            fit &= set(connection.scalars(sa.select(mentions.c.id).where(_of_ticket(wanted.ticket)).limit(MOST_OPEN)))
         return fit
 
     def _filtered(self, connection: Connection, filters: Filters, wanted: search.Wanted, these: Sequence[int], now: datetime) -> set[int]:
@@ -531,21 +527,23 @@ _ORDERING = (
 )
 
 
-def _open_actions(filters: Filters, now: datetime) -> sa.Select[Any]:
-    """The open actions that a person must look at, oldest first, each with what the order of its item depends on."""
+def _open_actions(filters: Filters, now: datetime, *, timed: bool) -> sa.Select[Any]:
+    """The open actions that a person must look at, oldest first, each with what the order of its item depends on.
+
+    That is little where no target times are set: what they are counted by is not read then.
+    """
+    conditions = _conditions(filters)
+    asking = actions.outerjoin(items, items.c.mention_id == actions.c.mention_id)
+    if timed or conditions:
+        asking = asking.outerjoin(mentions, mentions.c.id == actions.c.mention_id).outerjoin(verdicts, verdicts.c.id == _last_verdict())
     statement = sa.select(
         actions.c.id.label("action_id"),
         actions.c.created_at.label("since"),
         actions.c.state,
         sa.func.coalesce(actions.c.payload["urgent"].as_boolean(), sa.false()).label("urgent"),
-        *_ORDERING,
-    ).select_from(
-        actions.outerjoin(mentions, mentions.c.id == actions.c.mention_id)
-        .outerjoin(verdicts, verdicts.c.id == _last_verdict())
-        .outerjoin(items, items.c.mention_id == actions.c.mention_id)
-    )
-    wanted = _asks(now), *_conditions(filters)
-    return statement.where(*wanted).order_by(actions.c.created_at, actions.c.id).limit(MOST_OPEN)
+        *(_ORDERING if timed else (actions.c.mention_id.label("id"), *(sa.null() for _ in _ORDERING[1:]))),
+    ).select_from(asking)
+    return statement.where(_asks(now), *conditions).order_by(actions.c.created_at, actions.c.id).limit(MOST_OPEN)
 
 
 def _asking(statement: sa.Select[Any], now: datetime) -> sa.Select[Any]:
@@ -646,10 +644,27 @@ def _waiting(connection: Connection, now: datetime) -> list[tuple[datetime, int]
     return [(moment, id_) for moment, id_ in connection.execute(statement)]
 
 
-def _of_ticket(connection: Connection, key: str, below: int, limit: int) -> list[int]:
-    of = sa.select(problems.c.id).where(TicketKey() == key)
-    statement = sa.select(mentions.c.id).where(mentions.c.problem_id.in_(of), mentions.c.id < below)
-    return list(connection.scalars(statement.order_by(mentions.c.id.desc()).limit(limit)))
+def _pieces(connection: Connection, wanted: search.Wanted, below: int, many: int) -> Iterator[list[int]]:
+    """The mentions below an id that the query may mean, all without one, newest first, so many at a time."""
+    by_author = "@" in wanted.author
+    if wanted.is_text and not wanted.ticket and not by_author:
+        for found in search.newest(connection, wanted, below, many):
+            yield from (found[start : start + many] for start in range(0, len(found), many))
+        return
+    statement = sa.select(mentions.c.id).order_by(mentions.c.id.desc()).limit(many)
+    if wanted.ticket:
+        statement = statement.where(_of_ticket(wanted.ticket))
+    elif by_author:
+        statement = statement.where(mentions.c.author == wanted.author)
+    while part := list(connection.scalars(statement.where(mentions.c.id < below))):
+        yield part
+        if len(part) < many:
+            return
+        below = part[-1]
+
+
+def _of_ticket(key: str) -> sa.ColumnElement[bool]:
+    return mentions.c.problem_id.in_(sa.select(problems.c.id).where(TicketKey() == key))
 
 
 def _lone(connection: Connection, tasks: Sequence[int]) -> list[Row]:

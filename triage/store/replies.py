@@ -24,7 +24,6 @@ from triage.store.moves import BY_OWN_WORD, add_audit, close_task
 from triage.store.schema import accounts, actions, approvals, audit, forms, items, mentions, problems, verdicts
 
 NEWEST = 2_000  # answers that a suggestion is looked for in
-PAGE = 500  # of their questions are read at once
 TICKETS = 5_000  # newest tickets among which the one of a prepared answer is looked for
 THREAD = 200  # posts of a thread that are read
 TAKEN_BACK = "taken back before it was sent"
@@ -384,40 +383,26 @@ class Replies:
     def answered(self, label: str | None, language: str | None) -> list[Answered]:
         """Questions of that label and language that we answered, newest first; public ones alone: what was said in private stays so."""
         newest = (
-            sa.select(actions.c.id, actions.c.mention_id, actions.c.state, actions.c.after_id)
+            sa.select(actions.c.id, actions.c.mention_id, actions.c.state, actions.c.after_id, actions.c.first_intent_at)
             .where(actions.c.kind == str(ActionKind.REPLY), actions.c.first_intent_at.is_not(None))
             .order_by(actions.c.first_intent_at.desc())
             .limit(NEWEST)
+            .subquery("newest")
         )
-        found: list[Answered] = []
-        with self._database.read() as connection:
-            given = [row for row in connection.execute(newest).all() if row.state == State.DONE and row.after_id is None]
-            for start in range(0, len(given), PAGE):
-                page = given[start : start + PAGE]
-                asked = self._questions(connection, [row.mention_id for row in page], label, language)
-                fit = [row.id for row in page if row.mention_id in asked]
-                whole = sa.select(actions.c.id, actions.c.mention_id, actions.c.payload, actions.c.closed_at, actions.c.created_at)
-                told = {row.id: row for row in connection.execute(whole.where(actions.c.id.in_(fit)))} if fit else {}
-                found += [
-                    Answered(
-                        row.mention_id,
-                        asked[row.mention_id],
-                        _text_of(row.payload),
-                        row.payload.get("by", ""),
-                        row.closed_at or row.created_at,
-                    )
-                    for row in (told[id_] for id_ in fit)
-                ]
-        return found
-
-    def _questions(self, connection: Connection, ids: Sequence[int], label: str | None, language: str | None) -> dict[int, str]:
-        """Of these mentions the public ones of that label and language, with their texts."""
         said = sa.select(verdicts.c.label).where(verdicts.c.mention_id == mentions.c.id).order_by(verdicts.c.id.desc()).limit(1)
-        columns = (mentions.c.id, mentions.c.text, mentions.c.visibility)
-        judged = said.scalar_subquery() == label
-        fitting = (mentions.c.id.in_(ids), mentions.c.language == language, mentions.c.deleted_at.is_(None), judged)
-        found = connection.execute(sa.select(*columns).where(*fitting)).all()
-        return {row.id: row.text for row in found if not Visibility(row.visibility).is_private}
+        of_its_kind = (mentions.c.language == language, mentions.c.deleted_at.is_(None), said.scalar_subquery() == label)
+        public = mentions.c.visibility.not_in([str(one) for one in Visibility if one.is_private])
+        statement = (
+            sa.select(mentions.c.id, mentions.c.text, actions.c.payload, actions.c.closed_at, actions.c.created_at)
+            .select_from(newest.join(mentions, mentions.c.id == newest.c.mention_id).join(actions, actions.c.id == newest.c.id))
+            .where(newest.c.state == str(State.DONE), newest.c.after_id.is_(None), public, *of_its_kind)
+            .order_by(newest.c.first_intent_at.desc())
+        )
+        with self._database.read() as connection:
+            found = connection.execute(statement).all()
+        return [
+            Answered(row.id, row.text, _text_of(row.payload), row.payload.get("by", ""), row.closed_at or row.created_at) for row in found
+        ]
 
     def solved(self, keys: Sequence[str]) -> dict[str, str]:
         """Of these tickets of ours those that are solved, with the solution; looked for among the newest 5,000."""

@@ -240,6 +240,13 @@ verdicts = sa.Table(
     sa.Column("at", Utc, nullable=False),
 )
 sa.Index("ix_verdicts_mention_id", verdicts.c.mention_id, verdicts.c.id)
+sa.Index(
+    "ix_verdicts_by_person",
+    verdicts.c.mention_id,
+    verdicts.c.id,
+    sqlite_where=verdicts.c.by_person,
+    postgresql_where=verdicts.c.by_person,
+)
 
 problems = sa.Table(
     "problems",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -25,7 +25,8 @@ LONGEST = 400  # letters
 MOST_WORDS = 16
 NEWEST = 50_000  # mentions in which typos are forgiven
 NEAR_BYTES = 96 * 1024 * 1024
-WALK = 10_000  # mentions
+FIRST = 1_000  # ids below the newest that are looked at first
+MOST = 2_000  # mentions that are gathered at once
 DENSE = 50  # of so many mentions one is asked for: then all are looked at
 LONGEST_NEAR = 2_000  # letters of a post that are looked at for that
 _PIECES = re.compile(r'(-?)(?:(\w+):)?(?:"([^"]*)"?|(\S+))')
@@ -94,18 +95,50 @@ def condition(connection: Connection, wanted: Wanted) -> sa.ColumnElement[bool]:
     return Search().op("@@", is_comparison=True)(_vector_query(wanted))
 
 
-def ids(connection: Connection, wanted: Wanted, below: int, limit: int) -> list[int]:
-    """The newest mentions below an id whose text is wanted, newest first."""
-    where = condition(connection, wanted)
-    if connection.dialect.name == "sqlite":
-        index = sa.table(FTS, sa.column("rowid"))
-        statement = sa.select(index.c.rowid).where(where, index.c.rowid < below).order_by(index.c.rowid.desc()).limit(limit)
-        return [int(id_) for id_ in connection.scalars(statement)]
-    statement = sa.select(mentions.c.id).where(where, mentions.c.id < below).order_by(mentions.c.id.desc()).limit(limit)
-    # Common words are found among the newest by a walk. PostgreSQL, which takes a phrase for rare, would gather all posts that have it.
-    newest = connection.scalar(sa.select(mentions.c.id).where(mentions.c.id < below).order_by(mentions.c.id.desc()).limit(1)) or 0
-    found = connection.scalars(statement.where(mentions.c.id > newest - WALK)).all()
-    return [int(id_) for id_ in (found if len(found) >= limit else connection.scalars(statement))]
+def newest(connection: Connection, wanted: Wanted, below: int, many: int) -> Iterator[list[int]]:
+    """The mentions below an id whose text is wanted, newest first, in pieces of `many` or so: who has enough stops asking."""
+    if connection.dialect.name != "sqlite":
+        yield from _by_ranges(connection, condition(connection, wanted), below, many)
+        return
+    index = sa.table(FTS, sa.column("rowid"))
+    statement = sa.select(index.c.rowid).where(condition(connection, wanted)).order_by(index.c.rowid.desc()).limit(many)
+    while part := [int(id_) for id_ in connection.scalars(statement.where(index.c.rowid < below))]:
+        yield part
+        if len(part) < many:
+            return
+        below = part[-1]
+
+
+def _by_ranges(connection: Connection, where: sa.ColumnElement[bool], below: int, many: int) -> Iterator[list[int]]:
+    """On PostgreSQL, whose index keeps no order: before the newest post with a word is known, all that have it must be gathered.
+
+    So ranges of ids are gathered, from the newest down, each as wide as should hold twice `many`, judged by what was seen above it.
+    """
+    top = connection.scalar(sa.select(mentions.c.id).where(mentions.c.id < below).order_by(mentions.c.id.desc()).limit(1)) or 0
+    seen, count, span, widest = 0, 0, FIRST, top
+    while top > 0:
+        found = _gathered(connection, where, top - span, top)
+        if len(found) > MOST:  # more of them than expected, in no order
+            span = widest = max(1, span // 8)
+            continue
+        if found:
+            yield found
+        top, seen, count, widest = top - span, seen + span, count + len(found), widest * 2
+        few_are_left = count * top <= seen * MOST // 2
+        span = min(widest, top if few_are_left else max(1, 2 * many * seen // count))
+
+
+def _gathered(connection: Connection, where: sa.ColumnElement[bool], above: int, upto: int) -> list[int]:
+    """Those of a range of ids that fit, newest first; some of them, where they are more than `MOST`.
+
+    The limit stands outside, so that the plan is made for all of them: within, PostgreSQL takes a rare word for common enough to be
+    met soon on a walk through the table. And it has to look at these words and numbers, not at any.
+    """
+    found = sa.select(mentions.c.id).where(where, mentions.c.id > above, mentions.c.id <= upto).cte("found").prefix_with("MATERIALIZED")
+    connection.execute(sa.text("SET LOCAL plan_cache_mode = force_custom_plan"))
+    these = sorted(connection.scalars(sa.select(found.c.id).limit(MOST + 1)), reverse=True)
+    connection.execute(sa.text("SET LOCAL plan_cache_mode TO DEFAULT"))
+    return these
 
 
 def among(connection: Connection, wanted: Wanted, these: Sequence[int]) -> set[int]:

@@ -225,6 +225,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("decision IS NULL"),
         postgresql_where=sa.text("decision IS NULL"),
     )
+    op.create_index(
+        "ix_verdicts_by_person",
+        "verdicts",
+        ["mention_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("by_person = 1"),
+        postgresql_where=sa.text("by_person"),
+    )
     dialect = op.get_bind().dialect.name
     op.execute(f"CREATE INDEX ix_problems_ticket_key ON problems ({TICKET_KEY[dialect]})")
     if dialect == "sqlite":
