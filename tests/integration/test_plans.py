@@ -97,6 +97,8 @@ def test_nothing_that_is_done_often_reads_a_whole_table(url: str, tmp_path: Path
     monkeypatch.setattr(totals, "SMALL", COUNT)
     monkeypatch.setattr(upkeep, "COUNT_EVERY", timedelta(days=1))  # it is done once, by itself
     store.turns.take("counted", made.clock.now(), upkeep.COUNT_EVERY)
+    while store.privacy.forget(made.clock.now(), made.clock.now()):
+        pass  # the filler's deleted posts; from now on there are none, as on most days
     recorder = Recorder()
     event.listen(made.store.database.engine, "before_cursor_execute", recorder.note)
     do_everything(made, recorder)

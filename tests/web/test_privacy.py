@@ -17,7 +17,7 @@ from tests.service import Service, service
 from tests.web.site import Site
 from tests.web.test_access import in_together
 from triage.contracts import Item, Page
-from triage.errors import OutcomeUnknown, UserError
+from triage.errors import NotAccepted, OutcomeUnknown, UserError
 from triage.person import Role
 from triage.pipeline.privacy import erase
 from triage.store.replies import Written
@@ -248,6 +248,31 @@ def test_upkeep_keeps_to_the_config(tmp_path: Path) -> None:
         assert ("audit.detail", repr("1 mentions")) in cells(app)
     finally:
         app.close()
+
+
+def test_what_its_author_deleted_goes_a_day_later(filled: Service) -> None:
+    """Without any `retention`, from every table, when its words have been taken out of the ticket; others' posts stay."""
+    for row in author(filled, ANA):
+        filled.acme.delete(row["remote_id"])
+    filled.pass_(hours=2)
+    assert [row["state"] for row in filled.actions("blank")] == ["done", "done"]
+    filled.pass_(hours=20)
+    assert len(author(filled, ANA)) == 4, "a day it stays"
+    filled.pass_(hours=5)
+    assert traces(filled) == set()
+    assert len(author(filled, BO)) == 1
+    assert ("audit.detail", repr("4 mentions")) in cells(filled)
+    assert filled.store.privacy.forget(filled.clock.now(), filled.clock.now()) == 0
+
+
+def test_what_was_deleted_waits_for_its_ticket(filled: Service) -> None:
+    """The words are needed to find them in the ticket: as long as the tracker is away they stay."""
+    filled.tickets.fail("blank", NotAccepted("away"), times=1000)
+    for row in author(filled, ANA):
+        filled.acme.delete(row["remote_id"])
+    filled.pass_(hours=2)
+    filled.pass_(hours=30)
+    assert [row["text"] for row in author(filled, ANA)] == ["the xyzzy is broken, and plugh too"]
 
 
 def test_the_key_of_what_was_erased_is_made_once(filled: Service) -> None:

@@ -14,6 +14,7 @@ TICKETS_EVERY = timedelta(minutes=5)
 AUDIT_EVERY = timedelta(hours=1)
 AUDIT_BACK = timedelta(days=2)
 EXPIRE_EVERY = timedelta(seconds=50)  # each upkeep, of one worker
+DELETED_KEPT = timedelta(days=1)  # so that a server which wrongly told of deletions can be found out
 TIDY_EVERY = timedelta(hours=1)
 COUNT_EVERY = timedelta(minutes=15)  # 1,000,000 mentions take some seconds
 
@@ -77,12 +78,12 @@ def tidy(parts: Parts) -> int:
 
 
 def expire(parts: Parts) -> int:
-    """Erase what is older than `retention` keeps it, some at a time. Returns how many."""
-    now, kept = parts.clock.now(), parts.config.retention
-    if not kept:
+    """Erase what its author deleted a day ago, and what is older than `retention` keeps it, some at a time. Returns how many."""
+    now = parts.clock.now()
+    if not parts.store.turns.take("retention", now, EXPIRE_EVERY)[0]:
         return 0
-    turn, _ = parts.store.turns.take("retention", now, EXPIRE_EVERY)
-    return parts.store.privacy.expire({str(label): now - timedelta(seconds=age) for label, age in kept.items()}, now) if turn else 0
+    before = {str(label): now - timedelta(seconds=age) for label, age in parts.config.retention.items()}
+    return parts.store.privacy.forget(now - DELETED_KEPT, now) + parts.store.privacy.expire(before, now)
 
 
 def wake(parts: Parts) -> int:

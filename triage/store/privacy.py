@@ -25,6 +25,7 @@ from triage.store.moves import add_audit, cancel, withdraw_ticket
 from triage.store.place import Place, put
 from triage.store.schema import (
     OPEN,
+    TAKEN_BACK,
     actions,
     alerts,
     approvals,
@@ -204,6 +205,20 @@ class Privacy:
         with self._database.write() as connection:
             put(connection, _CURSOR, json.dumps([seen[-1][1].isoformat(), seen[-1][0]]) if len(seen) == SCAN else "")
         return done
+
+    def forget(self, before: datetime, now: datetime) -> int:
+        """Erase what its author deleted before that moment, unless something of it is under way or open, a batch at a time.
+
+        Returns how many. What is open may still need the words: to be taken out of a ticket, or for a person.
+        """
+        taken_back = sa.and_(TAKEN_BACK, mentions.c.deleted_at < before, sa.not_(_busy()), sa.not_(_open()))
+        with self._database.write() as connection:
+            found = sa.select(mentions).where(taken_back).order_by(mentions.c.deleted_at).limit(BATCH).with_for_update(of=mentions)
+            chosen = connection.execute(found).mappings().all()
+            if chosen:
+                self._erase(connection, chosen, now)
+                add_audit(connection, now, "triage", "erased what authors deleted", detail=f"{len(chosen)} mentions")
+        return len(chosen)
 
     def _erase(self, connection: Connection, chosen: Sequence[RowMapping], now: datetime) -> Counter[str]:
         """Take the content out of these mentions and of all that hangs on them. Their rows are locked."""

@@ -148,6 +148,9 @@ sa.Index(
     sqlite_where=mentions.c.quarantined.is_not(None),
     postgresql_where=mentions.c.quarantined.is_not(None),
 )
+TAKEN_BACK = sa.and_(mentions.c.deleted_at.is_not(None), mentions.c.author != sa.literal_column("''"))
+"""A post that its author deleted and whose words are still there: what was erased has no author."""
+sa.Index("ix_mentions_taken_back", mentions.c.deleted_at, sqlite_where=TAKEN_BACK, postgresql_where=TAKEN_BACK)
 sa.Index("ix_mentions_author", mentions.c.author, mentions.c.id)
 sa.Index("ix_mentions_problem_id", mentions.c.problem_id)
 sa.Index("ix_mentions_created_at", mentions.c.created_at)

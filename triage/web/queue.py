@@ -28,7 +28,6 @@ from triage.web.render import LABELS, done, is_part, render
 routes = Routes()
 
 MORNING = time(9)
-TABS = {"open": "Open", "mine": "Mine", "snoozed": "Snoozed", "waiting": "Waiting", "answered": "Answered", "all": "All"}
 TABS = {
     "open": "Open",
     "mine": "Mine",

@@ -233,6 +233,10 @@ def upgrade() -> None:
         sqlite_where=sa.text("by_person = 1"),
         postgresql_where=sa.text("by_person"),
     )
+    taken_back = sa.text("deleted_at IS NOT NULL AND author != ''")
+    op.create_index(
+        "ix_mentions_taken_back", "mentions", ["deleted_at"], unique=False, sqlite_where=taken_back, postgresql_where=taken_back
+    )
     dialect = op.get_bind().dialect.name
     op.execute(f"CREATE INDEX ix_problems_ticket_key ON problems ({TICKET_KEY[dialect]})")
     if dialect == "sqlite":
