@@ -24,8 +24,9 @@ from triage.errors import NotAccepted, OutcomeUnknown, UserError
 from triage.pipeline import items as verbs
 from triage.pipeline import judge, people, replying, trust, upkeep
 from triage.store import Store, totals
+from triage.store.filters import Filters
 from triage.store.insights import Period
-from triage.store.queue import STATES, Filters
+from triage.store.tabs import STATES
 from triage.web.health import take_snapshot
 
 Explain = Callable[[sa.Connection, str, Any], Iterator[str]]
@@ -282,8 +283,8 @@ def look_through_lists(made: Service, mention: int) -> None:
     queue.counts("robin", now)
     queue.choices()
     queue.any()
-    queue.save("robin", "mine", "state=mine", now)
-    queue.saved("robin")
+    made.store.saved.save("robin", "mine", "state=mine", now)
+    made.store.saved.of("robin")
 
 
 def audit(made: Service, label: str) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from tests.contract.store import NOW
 from triage.store import Store
-from triage.store.queue import Filters
+from triage.store.filters import Filters
 from triage.store.schema import actions, items, mentions, verdicts
 
 WORDS = ("the", "app", "sync", "login", "dark", "mode", "darker", "crash", "rare")

@@ -18,8 +18,8 @@ from triage.mention import Mention, State
 from triage.person import Role
 from triage.pipeline import intake, replying
 from triage.replies import May
+from triage.store.filters import Filters
 from triage.store.insights import Period
-from triage.store.queue import Filters
 
 RULES = """
 web: {hold: 15s}

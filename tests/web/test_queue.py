@@ -18,7 +18,7 @@ from tests.service import Service, service
 from triage.errors import NotAccepted, UserError
 from triage.mention import Visibility
 from triage.person import Person, Role
-from triage.store.queue import Filters
+from triage.store.filters import Filters
 from triage.store.schema import items
 from triage.web import create
 from triage.web.access import csrf
@@ -325,14 +325,14 @@ def test_lists_are_saved_and_deleted(app: Service, ana: Visitor) -> None:
     told = ana.told("/saved", name="  Bugs,  angry ", query="label=bug_report&angry=1&evil=1&state=all")
     assert told["done"] == {"to": "/?state=all&label=bug_report&angry=1"}
     ana.post("/saved", name="Bugs, angry", query="label=bug_report")
-    (kept,) = app.store.queue.saved("ana")
+    (kept,) = app.store.saved.of("ana")
     assert (kept.name, kept.query) == ("Bugs, angry", "label=bug_report")
     assert "/?label=bug_report" in ana.get()
     assert "needs a name" in ana.told("/saved", name=" \u00a0", query="")["refused"]
     other = Visitor(app, Role.VIEWER, "vic")
     assert "not there any more" in other.told(f"/saved/{kept.id}/forget")["refused"]
     assert ana.told(f"/saved/{kept.id}/forget")["said"] == "the list is deleted"
-    assert app.store.queue.saved("ana") == []
+    assert app.store.saved.of("ana") == []
 
 
 def test_what_strangers_write_stays_text(app: Service, ana: Visitor) -> None:

@@ -39,6 +39,7 @@ from triage.store.privacy import Privacy
 from triage.store.queue import Queue
 from triage.store.replies import Replies
 from triage.store.samples import Samples
+from triage.store.saved import SavedLists
 from triage.store.sessions import Sessions
 from triage.store.tickets import Tickets
 from triage.store.totals import keep
@@ -102,6 +103,7 @@ class Store:
         self.coverage = Coverage(self.database)
         self.insights = Insights(self.database)
         self.queue = Queue(self.database, targets or Targets())
+        self.saved = SavedLists(self.database)
         self.history = History(self.database)
 
     def count(self, now: datetime) -> bool:

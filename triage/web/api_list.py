@@ -125,19 +125,19 @@ def bulk(asked: Bulk, app: Parts, who: Who) -> Many:
 @routes.get("/saved", Role.VIEWER)
 def show_saved(app: Parts, who: Who) -> list[SavedShape]:
     """The lists that this person saved, by name."""
-    return [SavedShape.model_validate(one) for one in app.store.queue.saved(who.name)]
+    return [SavedShape.model_validate(one) for one in app.store.saved.of(who.name)]
 
 
 @routes.post("/saved", Role.VIEWER)
 def save(asked: Saving, app: Parts, who: Who) -> Said:
     """Save a list under a name; one of that name is replaced."""
     filters = queue.address(queue.filters_of(dict(parse_qsl(asked.query))))
-    app.store.queue.save(who.name, asked.name, filters, app.clock.now())
+    app.store.saved.save(who.name, asked.name, filters, app.clock.now())
     return Said(said=f"saved as {' '.join(asked.name.split())[:60]}")
 
 
 @routes.post("/saved/{saved}/forget", Role.VIEWER)
 def forget(saved: Id, app: Parts, who: Who) -> Said:
     """Delete a saved list of one's own."""
-    app.store.queue.forget(who.name, saved)
+    app.store.saved.forget(who.name, saved)
     return Said(said="the list is deleted")

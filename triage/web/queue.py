@@ -21,7 +21,8 @@ from triage.person import Person, Role
 from triage.pipeline import items as verbs
 from triage.replies import concerns, why_not_approve
 from triage.store.approvals import Waiting
-from triage.store.queue import MOST_OPEN, STATES, Filters
+from triage.store.filters import Filters
+from triage.store.tabs import MOST_OPEN, STATES
 from triage.web.access import Id, Parts, Routes, Who
 from triage.web.render import LABELS, done, is_part, render
 
@@ -90,14 +91,14 @@ def bulk(
 def save(request: Request, who: Who, app: Parts, name: Annotated[str, Form()], query: Annotated[str, Form()] = "") -> Response:
     """Save a list under a name."""
     filters = address(filters_of(dict(parse_qsl(query))))
-    app.store.queue.save(who.name, name, filters, app.clock.now())
+    app.store.saved.save(who.name, name, filters, app.clock.now())
     return done(request, f"saved as {' '.join(name.split())[:60]}", f"/?{filters}")
 
 
 @routes.post("/saved/{saved_id}/forget", Role.VIEWER)
 def forget(request: Request, who: Who, app: Parts, saved_id: Id) -> Response:
     """Delete a saved list of one's own."""
-    app.store.queue.forget(who.name, saved_id)
+    app.store.saved.forget(who.name, saved_id)
     return done(request, "the list is deleted", "/")
 
 
@@ -151,7 +152,7 @@ def panes(request: Request, app: App, who: Person) -> dict[str, Any]:
             for name, shown in TABS.items()
             if name != "approval" or numbers[name] or filters.state == name
         ],
-        "saved": app.store.queue.saved(who.name),
+        "saved": app.store.saved.of(who.name),
         "sources": sorted({*sources, *app.sources}),
         "languages": languages,
         "people": [person for person in app.store.people.all() if person.disabled_at is None],
