@@ -33,6 +33,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from triage.guard import Guard
+from triage.pipeline.registry import Registry
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90.0
@@ -381,7 +382,6 @@ def _import_everything() -> None:
     for name in LOADED:
         import_module(name)
     from triage.classifier import Classifier, model_folder
-    from triage.pipeline.registry import Registry
 
     load = Classifier.load
     ready = load(model_folder())
@@ -396,9 +396,13 @@ def _import_everything() -> None:
         return load(folder, thresholds) if thresholds else kept(folder)
 
     Classifier.load = again  # type: ignore[method-assign]
-    Registry._settle = lambda _: None  # type: ignore[method-assign]  # done once, here: in a child it would copy every page that it shares
+    Registry._settle = _leave  # type: ignore[method-assign]
     gc.collect()
     gc.freeze()
+
+
+def _leave(self: Registry) -> None:
+    """What a worker does for its model's objects is done once, here: in a child it would copy every page that it shares."""
 
 
 if __name__ == "__main__":
