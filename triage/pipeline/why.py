@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from triage.classifier import Classifier, Labelled, corpus_folder, read_corpus
@@ -28,6 +29,8 @@ MOST_REASONS = 6  # on either side
 LEAST_SHARE = 0.01  # of what is told; less is not worth a line
 MOST_NEAR = 3  # posts for the label, and as many for others
 NEAR = 0.2  # a cosine from which a post of another label is worth a look
+
+_reading = Lock()
 
 
 def why(parts: Parts, mention_id: int) -> dict[str, Any]:
@@ -111,8 +114,10 @@ def _evidence(classifier: Classifier, text: str, label: Label) -> dict[str, Any]
 
 def _nearest(classifier: Classifier, text: str, label: Label, corrections: Iterable[Corrected]) -> dict[str, list[dict[str, Any]]]:
     """The labelled posts most like the text: of its label, and of others where some are near."""
+    with _reading:  # several may ask at once: one reads, the others wait
+        shipped = _shipped(classifier, corpus_folder())
     corrected = classifier.neighbours([*_corrected(corrections)])
-    found = sorted([*_shipped(classifier, corpus_folder()).near(text), *corrected.near(text)], key=lambda one: -one.alike)
+    found = sorted([*shipped.near(text), *corrected.near(text)], key=lambda one: -one.alike)
     shown: dict[str, list[dict[str, Any]]] = {"label": [], "others": []}
     for one in found:
         side = shown["label" if one.post.label == label else "others"]
