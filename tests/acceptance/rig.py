@@ -133,7 +133,7 @@ class Running:
     def kill(self) -> None:
         """End whatever is left of it at once."""
         if isinstance(self.process, Forked):
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):  # the second is what macOS says when only zombies are left
                 os.killpg(self.process.pid, signal.SIGKILL)
         else:
             self._rig.guard.forget(self.process)
