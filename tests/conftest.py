@@ -12,6 +12,7 @@ from triage import logs
 
 logs.setup("warning")  # what a test prints when it fails is read by people
 stores.never_wait_for_the_disk()
+stores.compile_once()
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")

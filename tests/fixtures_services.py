@@ -28,18 +28,21 @@ from triage import broker
 from triage.guard import Guard
 
 START_SECONDS = 60.0
-TICK_SECONDS = 0.02
+TICK_SECONDS, TICK_AT_MOST = 0.02, 0.25
 _numbers = itertools.count(1)
 
 
 def eventually(what: Callable[[], bool], seconds: float = 20.0) -> bool:
-    """Ask until it is true, or until the time is up."""
+    """Ask until it is true, or until the time is up; less often what takes long to ask, so that asking is in nobody's way."""
     deadline = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > deadline:
+    while True:
+        asked = time.monotonic()
+        if what():
+            return True
+        now = time.monotonic()
+        if now > deadline:
             return False
-        time.sleep(TICK_SECONDS)
-    return True
+        time.sleep(min(max(TICK_SECONDS, 2 * (now - asked)), TICK_AT_MOST))
 
 
 def gone(pid: int) -> bool:

@@ -12,9 +12,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,24 @@ SETTLED = {"done", "cancelled", "observed", "parked", "rejected"}
 WITH_A_PERSON = {"parked", "rejected", "doubt"}  # it may have been sent: somebody looks, or the next look tells
 
 Entry = Mapping[str, Any]
+
+_WHOLE = {
+    table.name: sa.text(f"SELECT * FROM {table.name}").columns(**{column.name: column.type for column in table.c})
+    for table in (mentions, actions, accounts, meta)
+}
+"""Every row with the columns that the database has, whatever its schema."""
+
+
+@contextmanager
+def reading(store: str) -> Iterator[sa.Connection]:
+    """A connection to the database at this URL, closed at the end of the block: who waits for something looks many times a second."""
+    with _engine(store).connect() as connection:
+        yield connection
+
+
+@lru_cache(maxsize=4)
+def _engine(store: str) -> sa.Engine:
+    return sa.create_engine(store, poolclass=sa.NullPool)
 
 
 @dataclass(frozen=True)
@@ -82,18 +101,12 @@ class Checker:
     @cached_property
     def database(self) -> dict[str, list[dict[str, Any]]]:
         """The rows of the tables that count; None for a column that an older schema does not have."""
-        engine = sa.create_engine(self.store)
-        try:
-            with engine.connect() as connection:
-                found = {}
-                for table in (mentions, actions, accounts, meta):
-                    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
-                    known = sa.select(*(column for column in table.c if column.name in there))
-                    none = dict.fromkeys(column.name for column in table.c if column.name not in there)
-                    found[table.name] = [none | dict(row) for row in connection.execute(known).mappings()]
-                return found
-        finally:
-            engine.dispose()
+        with reading(self.store) as connection:
+            found = {}
+            for table in (mentions, actions, accounts, meta):
+                none: dict[str, Any] = dict.fromkeys(table.c.keys())
+                found[table.name] = [none | dict(row) for row in connection.execute(_WHOLE[table.name]).mappings()]
+            return found
 
     @cached_property
     def by_marker(self) -> dict[str, dict[str, Any]]:
@@ -239,13 +252,9 @@ def leaks(secrets: Iterable[str], *, store: str, files: Collection[Path]) -> lis
     for path in files:
         text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
         found += [f"I5: {path.name} holds a secret" for secret in wanted if secret in text]
-    engine = sa.create_engine(store)
-    try:
-        with engine.connect() as connection:
-            for table in metadata.sorted_tables:
-                for row in connection.execute(sa.select(table)):
-                    text = repr(tuple(row))
-                    found += [f"I5: the table {table.name} holds a secret" for secret in wanted if secret in text]
-    finally:
-        engine.dispose()
+    with reading(store) as connection:
+        for table in metadata.sorted_tables:
+            for row in connection.execute(sa.select(table)):
+                text = repr(tuple(row))
+                found += [f"I5: the table {table.name} holds a secret" for secret in wanted if secret in text]
     return sorted(set(found))

@@ -19,6 +19,7 @@ from triage.store import database
 from triage.store.database import Database
 
 PREFIX = "sqlite:///"
+MOST_STATEMENTS = 2000
 _make = database._sqlite
 
 
@@ -58,3 +59,26 @@ def _without_sync(url: URL) -> Engine:
 def never_wait_for_the_disk() -> None:
     """SQLite in this process leaves its writes to the kernel, which keeps them however a process ends; only a power cut would not."""
     database._sqlite = _without_sync
+
+
+class _Statements(dict[Any, Any]):
+    """Compiled statements by what they say and the kind of database. An engine's own cache asks for its own dialect object, too."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get((type(key[0]), *key[1:]), default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if len(self) >= MOST_STATEMENTS:
+            self.clear()
+        super().__setitem__((type(key[0]), *key[1:]), value)
+
+
+def compile_once() -> None:
+    """All stores of this process share what they know of compiled statements, as those of one long-lived worker would."""
+    statements, opened = _Statements(), Database.__init__
+
+    def open_(self: Database, url: str) -> None:
+        opened(self, url)
+        self.engine.update_execution_options(compiled_cache=statements)
+
+    Database.__init__ = open_  # type: ignore[method-assign]

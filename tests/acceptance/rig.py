@@ -10,22 +10,24 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Self
 
 import requests
+import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from tests.faults.zygote import zygote_of
+from tests.faults.zygote import Forked, zygote_of
 from tests.fixtures_services import eventually
-from tests.ledger_check import Checker, leaks
+from tests.ledger_check import Checker, leaks, reading
 from triage.guard import Guard
 from triage.sandbox.jira import JiraServer
 from triage.sandbox.mastodon import MastodonServer
 from triage.sandbox.receiver import Receiver
+from triage.store.schema import accounts
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0  # a worker imports scikit-learn, on a machine that does other things too
@@ -98,7 +100,7 @@ class Said:
 class Running:
     """A process that a rig started, the leader of its own group."""
 
-    def __init__(self, rig: Rig, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, rig: Rig, name: str, process: subprocess.Popen[bytes] | Forked, log: Path) -> None:
         self.name = name
         self.log = log
         self._rig = rig
@@ -125,8 +127,16 @@ class Running:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} did not end within {seconds:g} s:\n{self.said[-3000:]}") from None
         finally:
-            self._rig.guard.forget(self.process)
+            self.kill()
         return code
+
+    def kill(self) -> None:
+        """End whatever is left of it at once."""
+        if isinstance(self.process, Forked):
+            with suppress(ProcessLookupError, PermissionError):  # the second is what macOS says when only zombies are left
+                os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self._rig.guard.forget(self.process)
 
     def stop(self, how: int = signal.SIGTERM) -> int:
         """Ask it to end, and wait for it."""
@@ -285,18 +295,28 @@ class Rig:
         self, name: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> Iterator[Running]:
         """A process for the length of the block; it is stopped by SIGTERM unless it has ended by itself."""
-        log = self.folder / f"{len(self._logs)}-{name}.log"
-        self._logs.append(log)
+        log = self._log(name)
         with log.open("wb") as said:
             process = self._start(argv, said, env, cwd)
-        run = Running(self, name, process, log)
+        with self._until_the_end(Running(self, name, process, log)) as run:
+            yield run
+
+    def _log(self, name: str) -> Path:
+        self._logs.append(self.folder / f"{len(self._logs)}-{name}.log")
+        return self._logs[-1]
+
+    @contextmanager
+    def _until_the_end(self, run: Running) -> Iterator[Running]:
         try:
             yield run
         except BaseException:
-            self.guard.stop(process)
-            print(f"--- {name} said ---\n{run.said[-4000:]}", file=sys.stderr)
+            if isinstance(run.process, Forked):
+                run.kill()
+            else:
+                self.guard.stop(run.process)
+            print(f"--- {run.name} said ---\n{run.said[-4000:]}", file=sys.stderr)
             raise
-        if process.returncode is None:
+        if run.process.returncode is None:
             run.stop()
 
     def _start(self, argv: Sequence[str], said: IO[bytes], env: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
@@ -321,6 +341,13 @@ class Rig:
         with self.running(role, [sys.executable, "-m", "celery", "-A", "worker", role], env=env, cwd=CHECKOUT) as run:
             yield run
 
+    @contextmanager
+    def forked(self, role: str) -> Iterator[Running]:
+        """The same, forked from a process that has imported everything: where its start is not what is attacked."""
+        log = self._log(role)
+        with self._until_the_end(Running(self, role, zygote_of(self.guard).fork(["celery", role], self.env, log), log)) as run:
+            yield run
+
     def await_work(self, *runs: Running) -> None:
         """Until a worker has made the first poll: from then on nothing that is posted may be lost."""
 
@@ -335,7 +362,8 @@ class Rig:
 
     def _watching(self) -> bool:
         try:
-            return any(row["cursor"] for row in self.checker().database["accounts"])
+            with reading(read_only(self.store)) as connection:
+                return connection.scalar(sa.select(sa.exists().where(accounts.c.cursor != ""))) is True
         except SQLAlchemyError:  # there is no database yet, or no table in it
             return False
 

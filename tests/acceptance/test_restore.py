@@ -116,7 +116,7 @@ def test_a_backup_in_mid_load_goes_into_another_store(rig: Rig, new_postgres_dat
                 rig.triage("backup", "busy.tar")
         rig.settle(60.0)
         assert len(rig.jira.tickets) == 30
-        run.signal(signal.SIGKILL)
+        run.send_signal(signal.SIGKILL)
         assert run.ended(30.0)
     other = new_postgres_database() if rig.store.startswith("sqlite") else f"sqlite:///{rig.folder}/other/triage.db"
     rig._given["DATABASE_URL"] = rig.store = other

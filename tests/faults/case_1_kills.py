@@ -33,7 +33,7 @@ def _at_send(point: str) -> Callable[[Ground], None]:
                 on.answer()
                 worker = on.worker(f"{point}=kill#{ground.random.choice([1, 1, 1, 2])}")
             if worker.poll() is None:
-                worker.signal(9)
+                worker.send_signal(9)
                 worker.ended(5.0)
                 on.count_kill(worker, "kills anywhere")
             on.worker()

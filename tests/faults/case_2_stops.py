@@ -48,7 +48,7 @@ def _in_the_call(ground: Ground) -> None:
         fault = server.faults.add(kind="slow:0.6", method="POST", path=f"{path}$")
         _post(on)
         on.answer_until(lambda: fault.hits > 0, f"a call to {path}")
-        owner.signal(signal.SIGSTOP)
+        owner.send_signal(signal.SIGSTOP)
         assert owner.stopped(10.0)
         _go_on_after(on, owner, LONG)
         on.kept()
@@ -77,7 +77,7 @@ def _go_on_after(on: Scene, owner: Forked, seconds: float) -> None:
     on.ground.notes["held"] += len(held)
     on.ground.notes["done meanwhile"] += len(on.actions("done")) - done
     assert owner.is_stopped
-    owner.signal(signal.SIGCONT)
+    owner.send_signal(signal.SIGCONT)
     on.until(lambda: _over(on, held), "the owner to go on")
     on.answer()
 

@@ -21,7 +21,7 @@ def _lag(ground: Ground) -> None:
             faults = [on.rig.jira.faults.add(kind=kind, method="POST", path="/issue$") for kind in ("reset_after", "cut", "reset_before")]
             post_bugs(on.rig, 2, first=10 * number)
             on.until(lambda: faults[1].hits > 0, "two tickets in doubt")  # noqa: B023 - asked within this turn
-            worker.signal(9)
+            worker.send_signal(9)
             worker.ended(5.0)
             on.count_kill(worker)
             post_bugs(on.rig, 2, first=10 * number + 5)

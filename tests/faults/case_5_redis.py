@@ -29,7 +29,7 @@ def load(ground: Ground, rig: Rig, count: int, seconds: float = 0.0) -> None:
 @contextmanager
 def at_work(ground: Ground, rig: Rig) -> Iterator[Running]:
     """A worker and a beat; both must still be there at the end, and end when they are asked to."""
-    with rig.celery("worker") as worker, rig.celery("beat") as beat:
+    with rig.forked("worker") as worker, rig.celery("beat") as beat:
         rig.await_work(worker)
         yield worker
         for run in (worker, beat):
@@ -273,7 +273,7 @@ def nobody_hears(ground: Ground) -> None:
         rig.once()
         rig.seen_before = len(rig.mastodon.ledger.entries())
         server.client.lpush(QUEUE, *[message("triage.tick", [[]])] * 1000)
-        with rig.celery("beat"), rig.celery("beat"):
+        with rig.forked("beat"), rig.celery("beat"):
             assert eventually(lambda: server.calls("llen") >= 4 * 6, 60.0)  # a queue is four lists, one a priority
         assert server.client.llen(QUEUE) == 1000
         ground.notes["rings held back"] += 6

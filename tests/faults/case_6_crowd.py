@@ -10,6 +10,7 @@ from tests.acceptance.rig import CHECKOUT, Rig, read_only
 from tests.faults.case import Case, Ground
 from tests.faults.redis_server import RedisServer
 from tests.fixtures_services import eventually
+from tests.ledger_check import reading
 
 POSTS = ("{} is broken", "{} is broken, too", "How do I use {}?", "{} is lovely", "alarm: {} is gone", "Perhaps {} is odd")
 CROWD = ("worker*8", "sweeper*3", "poller*2", "beat*2")
@@ -20,14 +21,11 @@ ALL = 8 + 3  # workers and sweepers; beats don't touch the store, and pollers cl
 
 def at_work(rig: Rig) -> int:
     """How many processes have taken the lock that says that they live."""
-    engine = sa.create_engine(read_only(rig.store))
     try:
-        with engine.connect() as connection:
+        with reading(read_only(rig.store)) as connection:
             return int(connection.scalar(sa.text("SELECT count(*) FROM owners")) or 0)
     except sa.exc.SQLAlchemyError:
         return 0  # there is no database yet, or no table in it
-    finally:
-        engine.dispose()
 
 
 def crowd(ground: Ground) -> None:

@@ -145,7 +145,7 @@ def _fill(disk: Path, leave: int) -> Path:
 def asked_in_mid_call(ground: Ground) -> None:
     """SIGTERM while tickets are being filed: it ends within the grace, what was sent is known or in doubt, and nothing is sent twice."""
     with ground.rig() as rig:
-        with rig.celery("worker") as worker:
+        with rig.forked("worker") as worker:
             rig.await_work(worker)
             rig.jira.faults.add(kind=ground.random.choice(["slow:1.5", "slow:0.4", "drip:0.01"]), method="POST", path="/issue", times=None)
             for _ in range(6):

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tests.acceptance.rig import Rig, read_only
 from tests.faults.case import Ground
 from tests.faults.zygote import Forked, Zygote, zygote_of
-from tests.ledger_check import leaks
+from tests.ledger_check import leaks, reading
 from triage.store.schema import actions, mentions
 
 SETTLE = 0.3  # seconds; every time of the service is a multiple of it or scaled down with it
@@ -87,12 +87,8 @@ class Scene:
 
     def rows(self, statement: sa.Select[Any]) -> list[dict[str, Any]]:
         """Rows of the database, read from outside."""
-        engine = sa.create_engine(read_only(self.rig.store))
-        try:
-            with engine.connect() as connection:
-                return [dict(row) for row in connection.execute(statement).mappings()]
-        finally:
-            engine.dispose()
+        with reading(read_only(self.rig.store)) as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
 
     def actions(self, state: str | None = None) -> list[dict[str, Any]]:
         """The actions, all or those in one state, oldest first."""
@@ -175,7 +171,7 @@ def scene(ground: Ground, *, settle: str = PACE, **more: Any) -> Iterator[Scene]
             raise
         finally:
             for worker in made.workers:
-                worker.signal(9)
+                worker.send_signal(9)
 
 
 BUGS = ("The harbour view is broken", "Uploading a PNG is broken", "Search is broken on Tuesdays", "Printing is broken", "Sync is broken")

@@ -124,5 +124,6 @@ def _pytest(folder: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[s
 
 
 def _python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONPATH"))}
+    # Where Python is told to keep no compiled files, each run would compile all of them again.
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONPATH", "PYTHONDONTWRITE"))}
     return subprocess.run([sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False)

@@ -25,7 +25,7 @@ def test_three_workers_and_a_refused_token_pause_it_at_once_and_a_restart_ends_i
     bring deliveries of their own). The first refusal that is written ends it: a claim reads the account within its own transaction.
     """
     with Rig(tmp_path, guard) as rig, ExitStack() as stack:
-        workers = [stack.enter_context(rig.celery("worker")) for _ in range(3)]
+        workers = [stack.enter_context(rig.forked("worker")) for _ in range(3)]
         rig.await_work(*workers)
         fault = rig.jira.faults.add(kind="401", method="POST", path="/issue", times=None)
         for number in range(BUGS):
@@ -38,7 +38,7 @@ def test_three_workers_and_a_refused_token_pause_it_at_once_and_a_restart_ends_i
         assert sum("401" in line and "warning" in line for run in workers for line in run.said.splitlines()) == 1
         rig.jira.faults.clear()
         workers[0].stop()
-        stack.enter_context(rig.celery("worker"))
+        stack.enter_context(rig.forked("worker"))
         assert eventually(lambda: _filed(rig) == BUGS, 90.0)
         rig.settle(30.0)
 
@@ -46,7 +46,7 @@ def test_three_workers_and_a_refused_token_pause_it_at_once_and_a_restart_ends_i
 def test_a_tracker_that_comes_back_is_not_overrun(tmp_path: Path, guard: Guard) -> None:
     """40 tickets wait while it is away: a few tries; then all are filed, once each."""
     with Rig(tmp_path, guard) as rig, ExitStack() as stack:
-        workers = [stack.enter_context(rig.celery("worker")) for _ in range(2)]
+        workers = [stack.enter_context(rig.forked("worker")) for _ in range(2)]
         rig.await_work(*workers)
         fault = rig.jira.faults.add(kind="status_before:503", times=None)
         for number in range(BUGS):

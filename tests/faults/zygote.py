@@ -3,8 +3,9 @@
 To import scikit-learn and the clients costs three CPU seconds, which is too much for hundreds of kills. So one process, the
 zygote, imports everything, reads the model, and starts no thread and opens no connection. On request it forks a child with
 a process group, an environment, a folder and a log of its own, which runs the product's worker (`triage.tasks.ready` and
-`run_sweep`), a command of `triage`, or answers tasks as a person would whose computer dies before the answer is sent.
-Locks and connections are made after the fork, as everywhere. The acceptance tests run their short commands here, too: `run`.
+`run_sweep`), a command of `triage`, Celery's worker or beat, or answers tasks as a person would whose computer dies before the
+answer is sent. Locks and connections are made after the fork, as everywhere; `triage.tasks`, which finds its broker when it is
+imported, is imported by the child. The acceptance tests run their short commands here, too: `run`.
 
 When whoever asked goes away, the zygote kills all its children and ends.
 """
@@ -18,6 +19,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -25,15 +27,41 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from triage.guard import Guard
+from triage.pipeline.registry import Registry
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90.0
 DEADLINE_SECONDS = 2.0  # of one call, in place of 30: scaled down like the times of the config
+LOADED = (
+    "alembic.command",
+    "celery.apps.beat",
+    "celery.apps.worker",
+    "celery.bin.celery",
+    "celery.concurrency.thread",
+    "celery.worker.components",
+    "jira",
+    "mastodon",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "triage.app",
+    "triage.cli.data",
+    "triage.cli.look",
+    "triage.cli.people",
+    "triage.cli.service",
+    "triage.doorbell",
+    "triage.notifiers.alertmanager",
+    "triage.pipeline.sweep",
+    "triage.platforms.mastodon",
+    "triage.trackers.jira",
+)
+"""What the children would import; not triage.tasks, see above."""
 LOOK_SECONDS = 3.0  # how long a look is its worker's alone, in place of 120
 
 
@@ -46,6 +74,11 @@ class Forked:
         self.log = log
         self.code: int | None = None
         self.is_stopped = False
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code as it was last heard of."""
+        return self.code
 
     def poll(self) -> int | None:
         """Its exit code, minus the signal's number where one ended it; None while it runs."""
@@ -62,6 +95,13 @@ class Forked:
             self._zygote.pump(left)
         return True
 
+    def wait(self, seconds: float) -> int:
+        """Its exit code, once it has ended. TimeoutExpired when it has not by then."""
+        if not self.ended(seconds):
+            raise subprocess.TimeoutExpired(str(self.log), seconds)
+        assert self.code is not None
+        return self.code
+
     def stopped(self, seconds: float) -> bool:
         """Wait until it is stopped by a signal; False when it is not, or has ended."""
         deadline = time.monotonic() + seconds
@@ -72,7 +112,7 @@ class Forked:
             self._zygote.pump(left)
         return True
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Signal it, if it still runs."""
         if self.poll() is None:
             os.kill(self.pid, number)
@@ -81,11 +121,11 @@ class Forked:
 
     def end(self, seconds: float = 40.0) -> int:
         """Ask it to end and wait; its exit code. AssertionError when it does not end."""
-        self.signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
         if not self.ended(seconds):
-            self.signal(signal.SIGUSR1)  # it tells where each of its threads is
+            self.send_signal(signal.SIGUSR1)  # it tells where each of its threads is
             time.sleep(1.0)
-            self.signal(signal.SIGKILL)
+            self.send_signal(signal.SIGKILL)
             self.ended(5.0)
             raise AssertionError(f"process {self.pid} did not end within {seconds:g} s:\n{self.said[-3000:]}")
         assert self.code is not None
@@ -124,9 +164,10 @@ class Zygote:
 
     def fork(self, job: Sequence[str], env: Mapping[str, str], log: Path) -> Forked:
         """Start a child. `job` is `["sweep"]`, `["triage", ARGUMENTS…]` or `["answer", TEXT, TASKS…]`, all with shorter times than the
-        product's own; or `["worker"]`, a sweep with the product's times.
+        product's own; or, with the product's times, `["worker"]`, a sweep, or `["celery", ROLE]`, Celery's command where the checkout is.
         """
-        return self._ask({"job": list(job), "env": dict(env), "log": str(log), "cwd": env["HOME"]}, log)
+        folder = CHECKOUT if job[0] == "celery" else env["HOME"]
+        return self._ask({"job": list(job), "env": dict(env), "log": str(log), "cwd": str(folder)}, log)
 
     def run(self, arguments: Sequence[str], env: Mapping[str, str], *, cwd: Path, text: str, seconds: float) -> tuple[int, str, str]:
         """`triage ARGUMENTS` to its end, with `text` as its standard input: exit code, standard output, standard error."""
@@ -136,7 +177,7 @@ class Zygote:
             order = {"job": ["command", *arguments], "env": dict(env), "log": str(err), "out": str(out), "in": str(given), "cwd": str(cwd)}
             child = self._ask(order, err)
             if not child.ended(seconds):
-                child.signal(signal.SIGKILL)
+                child.send_signal(signal.SIGKILL)
                 raise AssertionError(f"triage {' '.join(arguments)} did not end within {seconds:g} s:\n{child.said[-3000:]}")
             assert child.code is not None
             return child.code, out.read_text(), err.read_text()
@@ -262,6 +303,7 @@ def _become(order: Mapping[str, Any]) -> None:
             "answer": _answer,
             "worker": _sweep,
             "command": _command,
+            "celery": _celery,
         }
         code = jobs[what](*arguments)
     except SystemExit as end:
@@ -272,7 +314,7 @@ def _become(order: Mapping[str, Any]) -> None:
         traceback.print_exc()
     finally:
         with suppress(Exception):
-            if "out" in order:  # as at the end of any program: it waits for its threads, and does what was left for the end
+            if order["job"][0] in ("command", "celery"):  # as any program: it waits for its threads, and does what was left for the end
                 threading._shutdown()  # type: ignore[attr-defined]
                 atexit._run_exitfuncs()
             sys.stdout.flush()
@@ -314,6 +356,14 @@ def _command(*arguments: str) -> int:
     return 0
 
 
+def _celery(role: str) -> int:
+    from celery.__main__ import main
+
+    sys.argv = ["celery", "-A", "worker", role]
+    main()
+    return 0
+
+
 def _answer(text: str, *tasks: str) -> int:
     """What `triage answer --now` does up to its commit: the rest is the workers'."""
     from triage.cli.common import opened
@@ -329,18 +379,8 @@ def _import_everything() -> None:
     """All that a worker loads, so that a child need not. The model is read once: it neither threads nor connects."""
     import gc
 
-    import jira  # noqa: F401
-    import mastodon  # noqa: F401
-    import psycopg  # noqa: F401
-    import sqlalchemy.dialects.postgresql.psycopg
-    import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
-
-    import triage.cli.people
-    import triage.cli.service
-    import triage.notifiers.alertmanager
-    import triage.platforms.mastodon
-    import triage.tasks
-    import triage.trackers.jira  # noqa: F401
+    for name in LOADED:
+        import_module(name)
     from triage.classifier import Classifier, model_folder
 
     load = Classifier.load
@@ -356,8 +396,13 @@ def _import_everything() -> None:
         return load(folder, thresholds) if thresholds else kept(folder)
 
     Classifier.load = again  # type: ignore[method-assign]
+    Registry._settle = _leave  # type: ignore[method-assign]
     gc.collect()
     gc.freeze()
+
+
+def _leave(self: Registry) -> None:
+    """What a worker does for its model's objects is done once, here: in a child it would copy every page that it shares."""
 
 
 if __name__ == "__main__":

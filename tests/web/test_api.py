@@ -11,13 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
-from schemathesis import GenerationMode
-from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
 from tests.service import service
 from triage.person import Person, Role
@@ -309,6 +305,11 @@ def test_no_request_breaks_it_and_none_is_open(small: Site) -> None:
 
     Without a token each is refused.
     """
+    import schemathesis  # it is slow, and each process of a test run imports this file
+    from schemathesis import GenerationMode
+    from schemathesis.core.result import Ok
+    from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+
     small.app.acme.post("mira@x.example", "how do I export?")
     small.app.pass_()
     token = {"Authorization": f"Bearer {small.tokens[Role.ADMIN]}"}

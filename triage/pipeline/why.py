@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from triage.classifier import Classifier, Labelled, corpus_folder, read_corpus
 from triage.config import IMPORTED, Config
@@ -19,10 +22,15 @@ from triage.store.board import Claimed
 from triage.store.history import Corrected, Past
 from triage.text import classifier_input, neutralise
 
+if TYPE_CHECKING:
+    from triage.classifier.reasons import Neighbours
+
 MOST_REASONS = 6  # on either side
 LEAST_SHARE = 0.01  # of what is told; less is not worth a line
 MOST_NEAR = 3  # posts for the label, and as many for others
 NEAR = 0.2  # a cosine from which a post of another label is worth a look
+
+_reading = Lock()
 
 
 def why(parts: Parts, mention_id: int) -> dict[str, Any]:
@@ -106,7 +114,10 @@ def _evidence(classifier: Classifier, text: str, label: Label) -> dict[str, Any]
 
 def _nearest(classifier: Classifier, text: str, label: Label, corrections: Iterable[Corrected]) -> dict[str, list[dict[str, Any]]]:
     """The labelled posts most like the text: of its label, and of others where some are near."""
-    found = classifier.neighbours([*_corpus(), *_corrected(corrections)]).near(text)
+    with _reading:  # several may ask at once: one reads, the others wait
+        shipped = _shipped(classifier, corpus_folder())
+    corrected = classifier.neighbours([*_corrected(corrections)])
+    found = sorted([*shipped.near(text), *corrected.near(text)], key=lambda one: -one.alike)
     shown: dict[str, list[dict[str, Any]]] = {"label": [], "others": []}
     for one in found:
         side = shown["label" if one.post.label == label else "others"]
@@ -115,14 +126,14 @@ def _nearest(classifier: Classifier, text: str, label: Label, corrections: Itera
     return shown
 
 
-def _corpus() -> Iterator[Labelled]:
-    """The labelled posts that ship; none where they are not installed."""
+@lru_cache(maxsize=1)
+def _shipped(classifier: Classifier, folder: Path) -> Neighbours:
+    """The labelled posts that ship, as this model sees them; none where they are not installed. Kept: to read them takes a second."""
     try:
-        posts = read_corpus(corpus_folder()).posts
+        posts = read_corpus(folder).posts
     except ModelError:
-        return
-    for post in posts:
-        yield Labelled(post.text, post.label, post.id)
+        posts = ()
+    return classifier.neighbours([Labelled(post.text, post.label, post.id) for post in posts])
 
 
 def _corrected(corrections: Iterable[Corrected]) -> Iterator[Labelled]:
