@@ -10,17 +10,18 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from triage.contracts import Item, Page
+from triage.person import account
 
 
 def left_alone(pages: Iterable[Page], handles: Collection[str]) -> Iterator[Page]:
-    """The pages, with the posts by these accounts set aside. `handles` are in one case, without the leading @."""
+    """The pages, with the posts by these accounts set aside. `handles` are in the form of `triage.person.account`."""
     for page in pages:
         yield replace(page, items=tuple(_aside(item, handles) for item in page.items)) if handles else page
 
 
 def _aside(item: Item, handles: Collection[str]) -> Item:
     mention = item.mention
-    if mention is None or mention.author.handle.casefold() not in handles:
+    if mention is None or account(mention.author.handle) not in handles:
         return item
     handle = mention.author.handle
     return Item(item.remote_id, item.raw, set_aside=f"by a colleague, {handle}", answers=mention.parent_id or "", colleague=handle)
