@@ -191,7 +191,8 @@ def test_nobody_hides_a_customers_posts_by_naming_their_account(made: Service, t
     assert people_.handles() == {"noor@x.example"}
     with made.store.database.read() as connection:
         told = connection.execute(sa.select(audit.c.who, audit.c.detail).where(audit.c.what == "vouched for an account")).all()
-    assert told == [("boss", f"ana: {typed.strip().removeprefix('@')}, by which 1 posts are stored; what it posts from now on is left alone")]
+    detail = f"ana: {typed.strip().removeprefix('@')}, by which 1 posts are stored; what it posts from now on is left alone"
+    assert told == [("boss", detail)]
 
 
 def test_what_came_in_before_an_account_was_named_stays(made: Service) -> None:
