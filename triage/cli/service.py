@@ -137,6 +137,7 @@ def web(host: str | None, port: int | None) -> None:
 
     from triage.heartbeat import beat
     from triage.web import create
+    from triage.web.warm import loader
 
     async def alive() -> None:
         beat()
@@ -148,6 +149,7 @@ def web(host: str | None, port: int | None) -> None:
         _tell_who_gets_in(app, host)
         _welcome_first(app, host, port)
         pages = create(app)
+        pages.state.loader = loader(app)
         serving = uvicorn.Config(
             pages,
             host=host,
