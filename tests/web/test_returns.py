@@ -12,7 +12,8 @@ from tests.service import Service, service
 from triage.errors import UserError
 from triage.mention import Mention
 from triage.person import Role
-from triage.pipeline import people
+from triage.pipeline import intake, people
+from triage.platforms.imported import item_of
 from triage.store.schema import actions, audit, items, mentions
 
 BOTH = pytest.mark.parametrize("made", ["sqlite", "postgresql"], indirect=True)
@@ -205,3 +206,22 @@ def test_what_came_in_before_an_account_was_named_stays(made: Service) -> None:
     made.pass_(hours=25)
     [left] = made.queue()
     assert left["author"] == "ana@x.example"
+
+
+def test_a_colleagues_own_account_counts_in_every_way_in(made: Service) -> None:
+    """By the roster and by their page: what is pushed or imported, and whose post begins a thread."""
+    made.store.people.change("ana", "ana", made.clock.now(), handles=["@Ana@Home.example"])
+    before, now = newest(made), made.clock.now()
+    theirs = [
+        {"text": f"how {number}?", "author": name} for number, name in enumerate(("ana@home.example", "Lee@x.example", "mira@x.example"))
+    ]
+    items_ = [item_of(row, source="import", now=now) for row in theirs]
+    new, changed, ours = intake.push(made, "import", items_)
+    assert (len(new), changed, ours) == (1, [], 2)
+    assert intake.take_in(made, "import", items_, progress=lambda _: None) == ([], 0)
+    top = made.acme.post("ana@home.example", "version 2 is out")
+    for author in ("noor@x.example", "kay@x.example"):
+        made.acme.post(author, "it is broken", reply_to=top.remote_id)
+    made.pass_()
+    assert newest(made) == before + 3
+    assert len({row["problem_id"] for row in made.actions("ticket")}) == 2

@@ -2,6 +2,7 @@
 
 A source's `roster` names such accounts in the config, and its platform sets their posts aside. The people of the queue name their own
 on their page (`/me`): what a platform took for a mention of somebody's is looked at here, before it is stored. No server is asked.
+What comes in by itself (`triage import`, `POST /api/mentions`) is held against all of them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,14 @@ from dataclasses import replace
 
 from triage.contracts import Item, Page
 from triage.person import account
+from triage.pipeline.parts import Parts
+
+
+def accounts(parts: Parts) -> frozenset[str]:
+    """The accounts of everybody of us: of the rosters of all sources, and of the people of the queue (`triage.person.account`)."""
+    rosters = [source.options.get("roster") for source in parts.config.sources.values()]
+    named = (handle for roster in rosters if isinstance(roster, list) for handle in roster if isinstance(handle, str))
+    return parts.store.people.handles() | {account(handle) for handle in named}
 
 
 def left_alone(pages: Iterable[Page], handles: Collection[str]) -> Iterator[Page]:
