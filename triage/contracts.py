@@ -8,7 +8,7 @@ turns a client's answers into them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
@@ -123,8 +123,11 @@ class Platform(Protocol):
     def reread(self, remote_ids: Sequence[str]) -> Mapping[str, Item | None]:
         """What these posts are now; None for one that is gone. An id that is missing from the answer could not be read this time."""
 
-    def thread(self, remote_id: str) -> str:
-        """The uri of the first post of the thread, for grouping. Our own announcement does not count: each answer to it begins a thread."""
+    def thread(self, remote_id: str, colleagues: Collection[str] = frozenset()) -> str:
+        """The uri of the first post of the thread, for grouping. Our own announcement does not count: each answer to it begins a thread.
+
+        Nor does one by an account among `colleagues`, which are written as `triage.person.account` writes them.
+        """
 
     def compose(self, mention: Mention, text: str) -> Sequence[str]:
         """The posts that an answer of this length needs, in order.

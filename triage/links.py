@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import SplitResult, urlsplit
 
 from triage import text
 
@@ -16,7 +17,7 @@ _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the last look at a link showed. `gone`: its server says that there is no such page. `problem` is empty where it is there."""
+    """What the last look at a link showed. `gone`: there is no such page, or no more. `problem` is empty where it is there."""
 
     at: datetime
     gone: bool = False
@@ -37,6 +38,23 @@ def due(links: Iterable[str], known: Mapping[str, Look], now: datetime) -> list[
 
 def _after(look: Look) -> timedelta:
     return SOONER if look.problem else EVERY
+
+
+def moved(link: str, to: str) -> bool:
+    """Whether a redirect for good, from `link` to `to`, means that the page is not there any more.
+
+    So it does where it leads to another host (`www.` before it makes none), or from a page to the front page.
+    """
+    here, there = urlsplit(link), urlsplit(to)
+    return _host(here) != _host(there) or (_is_front(there) and not _is_front(here))
+
+
+def _host(address: SplitResult) -> str:
+    return (address.hostname or "").removeprefix("www.")
+
+
+def _is_front(address: SplitResult) -> bool:
+    return address.path in ("", "/") and not address.query
 
 
 def gone(template: str, known: Mapping[str, Look]) -> str:

@@ -6,6 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from string import ascii_lowercase, ascii_uppercase
+
+_SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
+def account(handle: str) -> str:
+    """A handle as handles are held against each other: without the leading @, its Latin letters small.
+
+    No other letter is changed, since the index of authors in either database changes no other.
+    """
+    return handle.strip().removeprefix("@").translate(_SMALL)
 
 
 class Role(StrEnum):

@@ -163,7 +163,9 @@ class Adapter(HTTPAdapter):
         watchdog.start()
         try:
             response = super().send(request, **kwargs)
-            if not (streaming and response.ok):
+            if streaming and response.is_redirect:
+                _leave(response)
+            elif not (streaming and response.ok):
                 _read(response)
             if call.expired:  # http.client takes the end that we made for the end of the headers
                 raise OSError("the deadline passed")
@@ -221,6 +223,13 @@ def _read(response: requests.Response) -> None:
             response.close()
             break
     response._content = b"".join(parts)
+    response._content_consumed = True  # type: ignore[attr-defined]
+
+
+def _leave(response: requests.Response) -> None:
+    """Don't read the body: requests reads a redirect's to its end, however long that takes, even where nobody follows it."""
+    response.close()
+    response._content = b""
     response._content_consumed = True  # type: ignore[attr-defined]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import CHROMIUM, Site, Watch, serving
 from tests.conftest import NO_CHROMIUM
+from tests.fixtures_services import eventually
 from tests.service import Service, service
+from triage.person import Role
 from triage.web import live
 
 OpenPage = Callable[..., Page]
@@ -101,6 +104,36 @@ def test_a_lost_stream_is_told_quietly_and_comes_back(site: LiveSite, open_page:
     page.get_by_text("while nobody listened").wait_for()
     page.get_by_text("not live since").wait_for(state="detached")
     watch.expect("ERR_FAILED")
+
+
+def test_a_tab_that_was_logged_out_comes_back_by_itself(
+    site: LiveSite, open_page: OpenPage, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When its person logs in again in another tab of the browser: what they had typed stays, and is saved again from there."""
+    monkeypatch.setattr(live, "SESSION_SECONDS", 0.0)
+    tab = open_page(name="fay")
+    tab.goto("/mentions/1")
+    answer = tab.get_by_label("Answer writer0@x.example")
+    answer.fill("Half")
+    answer.blur()
+    tab.get_by_text("draft saved").wait_for()
+    fay, now = site.store.people.named("fay"), site.app.clock.now()
+    site.store.sessions.end_all(fay, now, "boss")
+    site.arrives("which nobody is told")
+    tab.get_by_text("you were logged out").wait_for()
+    session = site.store.sessions.start(fay, datetime.now(UTC), address="", agent="")
+    tab.context.add_cookies([{"name": "triage", "value": session, "url": site.url}])
+    other = tab.context.new_page()
+    other.goto("/")
+    tab.get_by_text("which nobody is told").wait_for()
+    expect(answer).to_have_value("Half")
+    answer.fill("Half an answer")
+    answer.blur()
+    assert eventually(lambda: [one.text for one in site.store.drafts.of(1) if one.person == "fay"] == ["Half an answer"])
+    other.context.add_cookies([{"name": "triage", "value": site.session(Role.VIEWER, "gus"), "url": site.url}])
+    other.reload()
+    tab.get_by_text("somebody else has logged in").wait_for()
+    watch.found = [one for one in watch.found if "status of 40" not in one]  # a page may have asked while nobody was logged in
 
 
 def test_a_browser_without_locks_asks_now_and_then(site: LiveSite, open_page: OpenPage) -> None:

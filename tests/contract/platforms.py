@@ -19,6 +19,7 @@ import pytest
 from triage.contracts import Boosts, Change, Page, Platform
 from triage.errors import Gone, Refused
 from triage.mention import ActionKind, Mention, Receipt, Visibility, Work
+from triage.person import account
 from triage.text import counted_length
 
 MANY = 130  # more than one page on any platform
@@ -249,6 +250,13 @@ class PlatformContract:
         below = far.post("same here", reply_to=one)
         threads = [platform.thread(remote_id) for remote_id in (one, other, below)]
         assert threads[0] == threads[2] != threads[1]
+
+    def test_a_colleagues_post_begins_no_thread(self, far: Far) -> None:
+        """Each answer to it begins one, as below our own."""
+        platform = far.platform()
+        top = far.post("version 2 is out")
+        below = far.post("it crashes", reply_to=top)
+        assert platform.thread(below, {account(far.author)}) != platform.thread(below) == platform.thread(top)
 
     def test_a_thread_whose_beginning_is_gone(self, far: Far) -> None:
         """The highest post that is still there stands for it."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -39,12 +39,15 @@ def test_no_promise_is_broken(start: int) -> None:
 def test_everything_occurs_in_these_runs() -> None:
     """A simulator that no longer gets anywhere would find nothing, and say that all is well."""
     seen = sum((chunk(start).coverage for start in range(0, RUNS, CHUNK)), Counter[str]())
-    with simulated():  # a write that is refused as often as it may be is rare, so some runs are made for it
-        hard: dict[str, Any] = {"attempts": 2, "writes": ("429",), "rates": (0.95,), "bugs": True, "length": 3600.0}
-        for seed in range(8):
-            broken, more = run_seed(seed, change=lambda plan: replace(plan, **hard))
-            assert not broken
-            seen += more
+    # Rare are a write that is refused as often as it may be, and one that is lost twice: some runs are made for each.
+    refused: dict[str, Any] = {"attempts": 2, "writes": ("429",), "rates": (0.95,), "bugs": True, "length": 3600.0}
+    lost: dict[str, Any] = {"writes": ("reset", "no answer", "503 before"), "rates": (0.95,), "bugs": True, "length": 1400.0}
+    with simulated():
+        for hard, runs in ((refused, 8), (lost, 6)):
+            for seed in range(runs):
+                broken, more = run_seed(seed, change=partial(replace, **hard))
+                assert not broken
+                seen += more
     assert [edge for edge in MACHINES if not seen[f"edge {edge}"]] == []
     assert [name for name in seen if name.startswith("edge none")] == []
     passed = {name.removeprefix("failpoint ") for name in seen if name.startswith("failpoint ")}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from tests.service import Service, service
+from triage.links import moved
 from triage.pipeline.linking import look, look_at_links
 from triage.pipeline.replying import desk
 from triage.replies import Canned
-from triage.sandbox.http import Reply, Server, page
+from triage.sandbox.http import Connection, Reply, Server, page
 
 
 @pytest.fixture
@@ -23,6 +25,12 @@ def docs(tmp_path: Path) -> Iterator[Server]:
         server.route("GET", "/ill", lambda request: page("<p>Ill</p>", 503))
         server.route("GET", "/moved", lambda request: Reply("", 301, {"Location": "/moved-here"}))
         server.route("GET", "/moved-away", lambda request: Reply("", 302, {"Location": "http://elsewhere.invalid/gone"}))
+        server.route("GET", "/moved-away-for-good", lambda request: Reply("", 301, {"Location": "http://elsewhere.invalid/new"}))
+        server.route("GET", "/moved-nowhere", lambda request: Reply("", 301, {"Location": "http://[nowhere"}))
+        server.route("GET", "/moved-home", lambda request: Reply("", 308, {"Location": "/"}))
+        server.route("GET", "/moved-home-today", lambda request: Reply("", 302, {"Location": "/"}))
+        server.route("GET", "/moved-today", lambda request: Reply("", 307, {"Location": "/moved-away-for-good"}))
+        server.route("GET", "/", lambda request: page("<p>Home</p>"))
         server.route("GET", "/moved-to-nothing", lambda request: Reply("", 301, {"Location": "/missing"}))
         server.route("GET", "/round", lambda request: Reply("", 301, {"Location": "/round"}))
         yield server
@@ -52,16 +60,63 @@ def asked(docs: Server) -> list[str]:
         ("/missing", True, "the server answered 404"),
         ("/moved", False, ""),
         ("/moved-away", False, ""),
+        ("/moved-away-for-good", True, "moved for good to http://elsewhere.invalid/new"),
+        ("/moved-nowhere", False, "the answer could not be understood"),
+        ("/moved-home", True, "moved for good to http://127.0.0.1:"),
+        ("/moved-home-today", False, ""),
+        ("/moved-today", False, ""),
         ("/moved-to-nothing", True, "the server answered 404"),
         ("/round", False, "it leads on and on"),
         ("/ill", False, "the server answered 503"),
     ],
 )
 def test_what_a_look_shows(docs: Server, path: str, gone: bool, problem: str) -> None:
-    """Gone is 404 or 410 alone. A redirect is followed on hosts that answers name; others are not asked."""
+    """Gone is 404, 410 or a move for good. A redirect is followed on hosts that answers name; others are not asked."""
     found = look(f"{docs.url}{path}", {docs.url.removeprefix("http://")})
     assert found[0] is gone
     assert (problem in found[1]) if problem else found[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("link", "to", "is_moved"),
+    [
+        ("http://a.example/x", "https://a.example/x", False),
+        ("https://a.example/x", "https://www.A.example/y", False),
+        ("https://www.a.example/x", "https://a.example/x", False),
+        ("https://a.example/x", "https://b.example/x", True),
+        ("https://a.example/x", "https://a.example", True),
+        ("https://a.example/?page=1", "https://a.example/", True),
+        ("https://a.example/x", "https://a.example/?page=1", False),
+        ("http://a.example", "https://a.example/", False),
+    ],
+)
+def test_what_counts_as_moved(link: str, to: str, is_moved: bool) -> None:
+    """Another host, or the front page in place of another."""
+    assert moved(link, to) is is_moved
+
+
+def test_a_redirects_body_is_not_read(docs: Server) -> None:
+    """It may never end, and nobody needs it."""
+    read = Event()
+
+    def endless(connection: Connection) -> None:
+        connection.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/\r\nConnection: close\r\n\r\nlook there")
+        connection.wfile.flush()
+        read.wait(10)
+        read.set()
+
+    docs.route("GET", "/endless", lambda request: Reply(stream=endless))
+    assert look(f"{docs.url}/endless", set()) == (False, "")
+    assert not read.is_set()
+    read.set()
+
+
+def test_a_link_that_has_moved_is_refused_with_its_new_address(tmp_path: Path, docs: Server) -> None:
+    """So that whoever mends it need not look for it."""
+    app = made(tmp_path, docs, f"See {docs.url}/moved-away-for-good")
+    app.pass_()
+    assert "is gone (moved for good to http://elsewhere.invalid/new, looked at" in prepared(app).why_not
+    app.close()
 
 
 def test_nobody_there_is_a_doubt_and_no_reason_to_refuse(docs: Server) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import event
 from tests.bench.fill import fill, link_of
 from tests.service import Service, service
 from triage.errors import NotAccepted, OutcomeUnknown, UserError
+from triage.person import Role
 from triage.pipeline import items as verbs
 from triage.pipeline import judge, people, replying, trust, upkeep
 from triage.store import Store, totals
@@ -173,6 +174,10 @@ def do_everything(made: Service, recorder: Recorder) -> None:
         store.approvals.approved(mention, "Taken back.")
         people.unsend(made, mention, "robin")
         store.replies.solved(["QUAY-1"])
+        people_ = store.people
+        people_.come(people_.invite(Role.TRIAGER, "triage", made.clock.now()), "namer", "", "", made.clock.now())
+        with suppress(UserError):
+            people_.change("namer", "namer", made.clock.now(), handles=["Noor@x.example"])
         quarantined = store.views.quarantined()
         store.desk.dismiss(quarantined[0]["id"], "robin", made.clock.now())
     with recorder.during("an item"):

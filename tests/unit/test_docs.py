@@ -357,6 +357,7 @@ NOT_FOR_A_FEED = {
     "test_a_second_boost_makes_nothing_where_the_server_says_so",
     "test_a_second_attempt_posts_nothing_where_the_server_says_so",
     "test_a_second_attempt_posts_what_is_not_there",
+    "test_a_colleagues_post_begins_no_thread",
     "test_a_thread_is_named_by_its_first_post",
     "test_a_thread_whose_beginning_is_gone",
     "test_all_our_answers_to_a_post_are_shown",

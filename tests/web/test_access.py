@@ -108,6 +108,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/people"): Role.VIEWER,
     ("POST", "/people"): Role.ADMIN,
     ("POST", "/people/{name}/role"): Role.ADMIN,
+    ("POST", "/people/{name}/handles"): Role.ADMIN,
     ("POST", "/people/{name}/disable"): Role.ADMIN,
     ("POST", "/people/{name}/enable"): Role.ADMIN,
     ("POST", "/people/{name}/password"): Role.ADMIN,
@@ -161,7 +162,14 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/tasks/{task_id}/{verb}"): Role.TRIAGER,
 }
 
-NEEDS_A_LOG_IN = {"/logout", "/me/tokens", "/me/password", "/people/{name}/enable", "/people/{name}/password"}
+NEEDS_A_LOG_IN = {
+    "/logout",
+    "/me/tokens",
+    "/me/password",
+    "/people/{name}/enable",
+    "/people/{name}/handles",
+    "/people/{name}/password",
+}
 """What a personal token can't do although its person can."""
 
 GUARDED = {route: Role(role) for route, role in ROUTES.items() if role != OPEN}
@@ -680,6 +688,22 @@ def test_the_first_admin_voids_what_each_start_printed_for_one(both: Site, cheap
     used, left, own = (people.invite(Role.ADMIN, by, now) for by in ("triage", "triage", "operator"))
     assert both.visitor().post("/welcome", {"token": used, "name": "ana", "password": "a sentence"}).status_code == 303
     assert [both.visitor().get("/welcome", params={"token": token}).status_code for token in (left, own)] == [409, 200]
+
+
+def test_an_account_by_which_posts_are_there_is_for_an_admin_to_add(site: Site) -> None:
+    """On the page of people: on their own page not even an admin, who may have mistyped it, nor by any token."""
+    site.app.acme.post("noor@x.example", "how do I print?")
+    site.app.pass_()
+    ana, admin, form = site.visitor(Role.TRIAGER, "ana"), site.visitor(Role.ADMIN), {"handles": "ana@x.example\nNoor@x.example"}
+    for visitor in (ana, admin):
+        assert "posts by Noor@x.example are in the inbox (1)" in visitor.post("/me", form).text
+    assert site.program(Role.ADMIN).post("/people/ana/handles", data=form).status_code == 403
+    assert site.app.store.people.handles() == frozenset()
+    assert admin.post("/people/ana/handles", form).status_code == 303
+    assert site.app.store.people.handles() == {"ana@x.example", "noor@x.example"}
+    assert "Noor@x.example</textarea>" in admin.get("/people").text
+    assert ana.post("/me", form).status_code == 303
+    assert "Accounts" not in ana.get("/people").text
 
 
 def test_a_new_password_ends_what_was(site: Site, cheap: list[str]) -> None:

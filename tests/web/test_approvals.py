@@ -10,13 +10,15 @@ import pytest
 
 from tests.service import Service, service
 from tests.web.site import Site, Visitor
+from triage.errors import UserError
 from triage.person import Role
-from triage.pipeline import people
+from triage.pipeline import judge, people
 
 MORE = """
 groups: {legal: [lex]}
 web: {hold: 0s, deputy: 4h}
 rules:
+  - {name: thanks, when: {label: praise}, then: task, reason: a person answers}
   - {name: law, when: {words: [lawyer]}, then: task, approve: legal, reason: two look}
   - {name: boss, when: {words: [contract]}, then: task, approve: admin, reason: two look}
   - {name: rest, then: task, reason: a person answers}
@@ -99,3 +101,26 @@ def test_what_is_decided_is_gone_from_it(app: Service, site: Site) -> None:
     assert admin.person is not None
     people.approve(app, first.action_id, admin.person)
     assert (tab(admin), listed(admin)) == ("2", mentions[1:])
+
+
+def test_a_label_frees_nobody_from_the_approval_that_their_own_answer_needs(app: Service, site: Site) -> None:
+    """What waits goes on waiting; what is sent afterwards needs what it needed before, unless somebody else said what the post is."""
+    ana, lex = site.visitor(Role.TRIAGER, "ana"), site.person(Role.TRIAGER, "lex")
+    mention = asked(app, "it is broken, says my lawyer", "ana")
+    judge.relabel(app, mention, "praise", "bo")
+    app.pass_()
+    assert app.acme.replies == []
+    [waiting] = app.store.approvals.open()
+    people.refuse(app, waiting.action_id, lex, "not like this")
+    judge.relabel(app, mention, "bug_report", "bo")
+    judge.relabel(app, mention, "praise", "ana")
+    assert "Send for approval by legal" in ana.get(f"/mentions/{mention}/reply").text
+    people.answer_mention(app, mention, "Like this.", "ana")
+    with pytest.raises(UserError, match="asks for approval by legal"):
+        people.answer_mention(app, mention, "By hand.", "ana", by_hand=True)
+    app.pass_()
+    assert (app.acme.replies, [one.role for one in app.store.approvals.open()]) == ([], ["legal"])
+    judge.relabel(app, mention, "praise", "bo")
+    people.answer_mention(app, mention, "Or like this.", "ana")
+    app.pass_()
+    assert len(app.acme.replies) == 1

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.service import Service, service
 from tests.web.site import Site
+from triage.cli import cli
 from triage.errors import NotAccepted, OutcomeUnknown, Refused, Unauthorized, UserError
 from triage.mention import State, Visibility
 from triage.person import Role
@@ -358,6 +362,29 @@ def test_programs_boost_too(app: Service, site: Site) -> None:
     (action,) = program.post(f"/api/mentions/{mention}/boost", json={"sure": True}).json()["actions"]
     assert app.store.outbox.row(action)["kind"] == "boost"
     assert program.post(f"/api/mentions/{mention}/undo").json()["said"] == "it is not boosted"
+
+
+def test_a_command_boosts_too(app: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the same verb: held, taken back, asked first of those who are on no list."""
+    monkeypatch.setattr("triage.cli.people.opened", lambda: nullcontext(app))
+    (ally, _), (stranger, post) = praised(app), praised(app, STRANGER)
+
+    def run(*words: object) -> str:
+        done = CliRunner().invoke(cli, ["boost", *map(str, words), "--by", "sam"])
+        return str(done.exception) if isinstance(done.exception, UserError) else done.output
+
+    held = app.clock.now() + timedelta(seconds=15)
+    told = f"held until {held:%H:%M:%S} UTC, then a worker sends it; take it back: triage boost {ally} --undo\n"
+    assert run(ally).endswith(told)
+    assert tasks_of(app, ally) == ["done"]
+    assert run(ally, "--undo") == f"mention {ally} is not boosted\n"
+    assert tasks_of(app, ally) == ["planned"]
+    assert "there is no boost to take back" in run(ally, "--undo")
+    assert "not on the list" in run(stranger)
+    assert "held until" in run(stranger, "--sure")
+    app.pass_(seconds=15)
+    assert app.acme.boosts == [post]
+    assert "sam boosted it already" in run(stranger, "--undo")
 
 
 def test_a_service_that_observes_boosts_nothing(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from tests.service import Service, service
 from tests.web.site import Site
-from triage.errors import OutcomeUnknown
+from triage.errors import OutcomeUnknown, UserError
 from triage.mention import Mention
 from triage.person import Role
 from triage.pipeline import deliver, intake, people, replying
+from triage.platforms.imported import item_of
 from triage.replies import May
 from triage.store.schema import actions, audit, items, mentions
 
@@ -189,13 +190,35 @@ def test_who_may_not_answer_here_closes_nothing_by_naming_an_account(made: Servi
     assert [row["what"] for row in made.queue()] == ["answer", "answer"]
 
 
+@BOTH
+@pytest.mark.parametrize("typed", ["noor@x.example", "@NOOR@X.example", " Noor@x.EXAMPLE "])
+def test_nobody_hides_a_customers_posts_by_naming_their_account(made: Service, typed: str) -> None:
+    """However it is spelt; only an admin may, and the trail says how many posts there are. What one has stays one's own."""
+    people_, now = made.store.people, made.clock.now()
+    made.acme.post("Noor@X.example", "how do I print?")
+    made.pass_()
+    made.store.people.come(people_.invite(Role.ADMIN, "triage", now), "boss", "", "", now)
+    for role in (Role.TRIAGER, Role.VIEWER, Role.ADMIN):
+        people_.change("ana", "boss", now, role=role)
+        with pytest.raises(UserError, match=r"posts by \S+ are in the inbox \(1\)"):
+            people_.change("ana", "ana", now, handles=["ana@work.example", typed])
+    assert people_.handles() == frozenset()
+    people_.change("ana", "boss", now, handles=["ana@work.example", typed], with_posts=True)
+    people_.change("ana", "ana", now, handles=[typed.strip().upper()])
+    assert people_.handles() == {"noor@x.example"}
+    with made.store.database.read() as connection:
+        told = connection.execute(sa.select(audit.c.who, audit.c.detail).where(audit.c.what == "vouched for an account")).all()
+    detail = f"ana: {typed.strip().removeprefix('@')}, by which 1 posts are stored; what it posts from now on is left alone"
+    assert told == [("boss", detail)]
+
+
 def test_what_came_in_before_an_account_was_named_stays(made: Service) -> None:
     """And the rescan finds the answer in it."""
     post = made.acme.post("noor@x.example", "how do I print?")
     made.acme.post("ana@x.example", "how about Press Print?", reply_to=post.remote_id)
     made.pass_()
     assert len(made.queue()) == 2
-    made.store.people.change("ana", "ana", made.clock.now(), handles=["ana@x.example"])
+    made.store.people.change("ana", "boss", made.clock.now(), handles=["ana@x.example"], with_posts=True)
     made.pass_(hours=25)
     [left] = made.queue()
     assert left["author"] == "ana@x.example"
@@ -308,3 +331,22 @@ def test_what_may_be_there_already_is_left_alone(made: Service) -> None:
     assert drafts(made, doubtful) == drafts(made, torn) == []
     made.pass_(seconds=11)
     assert set(replies(made, torn)) == {"done"}
+
+
+def test_a_colleagues_own_account_counts_in_every_way_in(made: Service) -> None:
+    """By the roster and by their page: what is pushed or imported, and whose post begins a thread."""
+    made.store.people.change("ana", "ana", made.clock.now(), handles=["@Ana@Home.example"])
+    before, now = newest(made), made.clock.now()
+    theirs = [
+        {"text": f"how {number}?", "author": name} for number, name in enumerate(("ana@home.example", "Lee@x.example", "mira@x.example"))
+    ]
+    items_ = [item_of(row, source="import", now=now) for row in theirs]
+    new, changed, ours = intake.push(made, "import", items_)
+    assert (len(new), changed, ours) == (1, [], 2)
+    assert intake.take_in(made, "import", items_, progress=lambda _: None) == ([], 0)
+    top = made.acme.post("ana@home.example", "version 2 is out")
+    for author in ("noor@x.example", "kay@x.example"):
+        made.acme.post(author, "it is broken", reply_to=top.remote_id)
+    made.pass_()
+    assert newest(made) == before + 3
+    assert len({row["problem_id"] for row in made.actions("ticket")}) == 2

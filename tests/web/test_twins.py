@@ -40,6 +40,7 @@ PAGE_ONLY = {
     ("POST", "/people"): A_WAY_IN,
     ("POST", "/people/{name}/role"): A_WAY_IN,
     ("POST", "/people/{name}/enable"): A_WAY_IN,
+    ("POST", "/people/{name}/handles"): "a token that was found must not hide what a customer writes",
     ("POST", "/people/{name}/password"): A_WAY_IN,
     ("POST", "/me/tokens"): A_WAY_IN,
     ("POST", "/me/password"): A_WAY_IN,
@@ -180,6 +181,11 @@ def test_people_and_oneself(site: Site) -> None:
     assert ana.post("/api/me/away").json()["away"] is True
     assert {one["name"]: one["away"] for one in admin.get("/api/people").json()} == {"admin": False, "ana": True}
     assert ana.post("/api/me/back").json() == changed
+    site.app.acme.post("noor@x.example", "how do I print?")
+    site.app.pass_()
+    refused = ana.post("/api/me", json={"handles": ["ana@x.example", "Noor@x.example"]})
+    assert (refused.status_code, ana.get("/api/me").json()) == (409, changed)
+    assert "posts by Noor@x.example are in the inbox (1)" in refused.json()["error"]
     [session] = ana.get("/api/me/sessions").json()
     say(ana.post("/api/me/sessions/end", json={"session": session["digest"]}))
     assert ana.get("/api/me/sessions").json() == []

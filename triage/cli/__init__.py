@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "why": ("why", "Why a mention was judged and routed so: words, nearest labelled posts, rules."),
     "replay": ("replay", "What changed rules or another model would have done with the past; sends and stores nothing."),
     "answer": ("people", "Answer a task: posts the reply in the thread."),
+    "boost": ("people", "Boost praise to those who follow us."),
     "accept": ("people", "Carry out what a rule suggested."),
     "relabel": ("people", "Say what a mention really is; ticket and tasks follow."),
     "file": ("people", "File a post by hand, a private one too: its ticket then holds only our number of it."),

@@ -1,4 +1,4 @@
-"""answer, accept, relabel, close, retry, park, found, drop: what a person does with tasks and actions."""
+"""answer, boost, accept, relabel, close, retry, park, found, drop: what a person does with tasks and actions."""
 
 from __future__ import annotations
 
@@ -44,6 +44,30 @@ def answer(task: int, text: str | None, draft: bool, now: bool, again: bool, by:
             raise UserError(f'there is no text; write it in quotes: triage answer {task} "text"')
         ids = replying.send_task(app, task, text, person(by), again=again, hold=0.0 if now else None)
         if now or not app.config.web.hold:
+            _send(app, ids)
+        _tell(app, ids)
+
+
+@click.command()
+@click.argument("mention")
+@click.option("--sure", is_flag=True, help="Although its author is not on the list `boosts.allies`.")
+@click.option("--undo", is_flag=True, help="Take the boost back, while it is held.")
+@by
+def boost(mention: str, sure: bool, undo: bool, by: str | None) -> None:
+    """Boost MENTION (its number or link), which is praise, to those who follow us.
+
+    It is held for `web.hold`, in which it can be taken back; then a worker sends it.
+    """
+    from triage.pipeline import boosting
+
+    with opened() as app:
+        mention_id = app.store.desk.mention_id(mention)
+        if undo:
+            boosting.take_back(app, mention_id, person(by))
+            click.echo(f"mention {mention_id} is not boosted")
+            return
+        ids = [boosting.ask(app, mention_id, person(by), sure=sure)]
+        if not app.config.web.hold:
             _send(app, ids)
         _tell(app, ids)
 
@@ -183,5 +207,6 @@ def _planned(row: Mapping[str, Any], now: datetime) -> str:
     if row["via"] == "human" or "waits for approval" in row["reason"]:
         return str(row["reason"])
     if "held_until" in row["payload"] and row["due_at"] is not None and row["due_at"] > now:
-        return f"held until {row['due_at']:%H:%M:%S} UTC, then a worker sends it; take it back: triage drop {row['id']}"
+        back = f"triage boost {row['mention_id']} --undo" if row["kind"] == "boost" else f"triage drop {row['id']}"
+        return f"held until {row['due_at']:%H:%M:%S} UTC, then a worker sends it; take it back: {back}"
     return "planned; a worker sends it"

@@ -138,6 +138,7 @@ def web(host: str | None, port: int | None) -> None:
 
     from triage.heartbeat import beat
     from triage.web import create
+    from triage.web.warm import loader
 
     async def alive() -> None:
         beat()
@@ -149,6 +150,7 @@ def web(host: str | None, port: int | None) -> None:
         _tell_who_gets_in(app, host)
         _welcome_first(app, host, port)
         pages = create(app)
+        pages.state.loader = loader(app)
         serving = uvicorn.Config(
             pages,
             host=host,

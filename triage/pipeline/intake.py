@@ -12,7 +12,7 @@ from triage.budget import Purpose
 from triage.contracts import Item, Page
 from triage.errors import RateLimited
 from triage.failpoint import hit
-from triage.pipeline.colleagues import left_alone
+from triage.pipeline.colleagues import accounts, left_alone
 from triage.pipeline.parts import Parts
 from triage.pipeline.spending import failed, go_on, spending, talk
 
@@ -130,26 +130,32 @@ def _wait(parts: Parts, name: str, purpose: Purpose, wait: Callable[[datetime, s
 def take_in(
     parts: Parts, source: str, items: Iterable[Item], *, progress: Callable[[int], None], batch: int = 200
 ) -> tuple[list[int], int]:
-    """Store items from elsewhere (an import). Returns the ids of new mentions, and how many could not be read."""
+    """Store items from elsewhere (an import), but for a colleague's. Returns the ids of new mentions, and how many could not be read."""
     never = parts.clock.now() + timedelta(days=36500)
     parts.store.inbox.add_source(source, parts.clock.now(), never, due_at=never)
     found: list[int] = []
     broken = 0
-    for chunk in _chunks(items, batch):
-        added = parts.store.inbox.add_page(source, Page(tuple(chunk), ""), expect=None, now=parts.clock.now())
+    for page in left_alone((Page(tuple(chunk), "") for chunk in _chunks(items, batch)), accounts(parts)):
+        added = parts.store.inbox.add_page(source, page, expect=None, now=parts.clock.now())
         found += [*added.new, *added.changed]
         broken += added.quarantined
-        progress(len(chunk))
+        _tell(source, page, 0)
+        progress(len(page.items))
     return found, broken
 
 
-def push(parts: Parts, source: str, items: Sequence[Item]) -> tuple[list[int], list[int]]:
-    """Store posts that somebody sent us, at once and in one transaction. Returns the ids of new mentions, and of changed ones."""
+def push(parts: Parts, source: str, items: Sequence[Item]) -> tuple[list[int], list[int], int]:
+    """Store posts that somebody sent us, at once and in one transaction.
+
+    Returns the ids of new mentions, and of changed ones, and how many posts are a colleague's, which are left alone.
+    """
     now = parts.clock.now()
     never = now + timedelta(days=36500)
     parts.store.inbox.add_source(source, now, never, due_at=None if source in parts.sources else never)
-    added = parts.store.inbox.add_page(source, Page(tuple(items), ""), expect=None, now=now)
-    return list(added.new), list(added.changed)
+    [page] = left_alone([Page(tuple(items), "")], accounts(parts))
+    _tell(source, page, 0)
+    added = parts.store.inbox.add_page(source, page, expect=None, now=now)
+    return list(added.new), list(added.changed), len({item.remote_id for item in page.items if item.set_aside})
 
 
 def reread(parts: Parts, limit: int = 400) -> list[int]:

@@ -13,6 +13,7 @@ from triage.config import Config
 from triage.errors import Gone, ModelError, RemoteError, StoreError, UserError
 from triage.failpoint import hit
 from triage.mention import ActionKind, Label, Plan, Problem, Verdict
+from triage.pipeline.colleagues import accounts
 from triage.pipeline.learning import shadow
 from triage.pipeline.parts import Parts
 from triage.problems import thread_of
@@ -131,7 +132,7 @@ def _look_up(parts: Parts, one: Claimed) -> tuple[str | None, str]:
     if mention.source not in parts.sources:
         return mention.uri, "its source is not in the config, so its thread can't be read: it stands alone"
     try:
-        return parts.platform(mention.source).thread(mention.remote_id), "read from the server"
+        return parts.platform(mention.source).thread(mention.remote_id, accounts(parts)), "read from the server"
     except Gone:
         return mention.uri, "its thread is gone: it stands alone"
     except RemoteError as error:

@@ -10,7 +10,7 @@ import structlog
 
 from triage import remote
 from triage.errors import Gone, RemoteError
-from triage.links import Look, due, links_of
+from triage.links import Look, due, links_of, moved
 from triage.pipeline.parts import Parts
 
 log = structlog.get_logger()
@@ -45,14 +45,19 @@ def look_at_links(parts: Parts) -> int:
 def look(link: str, hosts: Collection[str]) -> tuple[bool, str]:
     """Whether a page is gone, and what is wrong with it, empty where it is there.
 
-    It is asked for and not read. A redirect is followed within `hosts`; where it leads elsewhere the page counts as there.
+    It is asked for and not read. A redirect is followed within `hosts`; where it leads elsewhere the page counts as there, unless it has
+    moved there for good, or to the front page: then it counts as gone, and where it is now is told.
     """
     session = remote.session(_host(link), deadline=DEADLINE)
+    for_good = True
     try:
         with remote.talking(_host(link)):
             for _ in range(HOPS):
                 with session.get(link, stream=True, allow_redirects=False) as answer:
                     to = urljoin(link, answer.headers["Location"]) if answer.is_redirect else ""
+                    for_good = for_good and answer.is_permanent_redirect
+                if for_good and _host(to) and moved(link, to):
+                    return True, f"moved for good to {remote.redact(to)[:200]}"
                 if not to or _host(to) not in hosts:
                     return False, ""
                 link = to

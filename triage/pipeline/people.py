@@ -56,7 +56,7 @@ def answer_mention(
 def _written(parts: Parts, mention_id: int, text: str, by: str, hold: float, *, by_hand: bool) -> Written:
     mention = parts.store.desk.take(mention_id)[0].mention
     platform = answering(parts, mention)
-    approve = approval(parts.config, parts.store.replies.rule(mention_id))
+    approve = needed(parts, mention_id, parts.store.replies.rule(mention_id), by)
     if approve is None:
         raise UserError("the post is not judged yet, and some rules want an approval; label it first, or try again in a moment")
     if by_hand:
@@ -98,6 +98,17 @@ def approval(config: Config, rule: str | None) -> str | None:
         return None
     known = next((one.approve or "" for one in config.rules if one.name == rule), None)
     return known if known is not None or not rule else asked[0]
+
+
+def needed(parts: Parts, mention_id: int, rule: str | None, by: str) -> str | None:
+    """Who must let this person's answer go, as `approval` tells it of the rule that took the post.
+
+    Whoever labels a post so that its rule asks nobody does not free their own answer by it: theirs needs what it needed before.
+    """
+    now = approval(parts.config, rule)
+    if now is None or now:
+        return now
+    return approval(parts.config, parts.store.replies.rule(mention_id, without=by)) or ""
 
 
 def unsend(parts: Parts, mention_id: int, by: str, *, answer: int | None = None) -> str:

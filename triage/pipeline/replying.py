@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from triage.errors import RemoteError, UserError
 from triage.pipeline.parts import Parts
-from triage.pipeline.people import answer, answer_mention, answering, approval, mention_of
+from triage.pipeline.people import answer, answer_mention, answering, mention_of, needed
 from triage.replies import (
     VISIBLE,
     Answerable,
@@ -40,8 +40,8 @@ class Desk:
     visible: str
 
 
-def desk(parts: Parts, mention_id: int) -> Desk:
-    """What to know before answering a mention. Asks no server."""
+def desk(parts: Parts, mention_id: int, by: str = "") -> Desk:
+    """What to know before the person `by` answers a mention. Asks no server."""
     situation, more = parts.store.replies.situation(mention_id)
     mention = situation.mention
     stand = parts.store.place.check(parts.clock.now())
@@ -75,7 +75,7 @@ def desk(parts: Parts, mention_id: int) -> Desk:
         tuple(one for one in situation.given if one.mention_id == mention_id),
         more["newest"],
         more["label"],
-        approval(config, more["rule"]) or "",
+        needed(parts, mention_id, more["rule"], by) or "",
         tuple(ready),
         found,
         VISIBLE[mention.visibility],

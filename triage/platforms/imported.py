@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Event
 from typing import Any
@@ -62,7 +62,7 @@ class ImportedPlatform:
         """Nothing can be read again."""
         return {}
 
-    def thread(self, remote_id: str) -> str:
+    def thread(self, remote_id: str, colleagues: Collection[str] = frozenset()) -> str:
         """An imported post is a thread of its own; the store knows its uri already."""
         raise Refused(f"{self.name}: imported posts have no threads")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -197,9 +197,13 @@ class MastodonPlatform:
         """A post that we know: whoever wrote it, it was ingested once."""
         return item_of_status(post, replace(us, roster=frozenset(), own_texts=()), via="mention")
 
-    def thread(self, remote_id: str) -> str:
-        """The uri of the highest post that is still there and not ours; our announcement ends the climb, our answers don't."""
-        return first_of_thread(self._server, remote_id, self._us())
+    def thread(self, remote_id: str, colleagues: Collection[str] = frozenset()) -> str:
+        """The uri of the highest post that is still there and neither ours nor a colleague's.
+
+        Our announcement ends the climb, our answers don't.
+        """
+        us = self._us()
+        return first_of_thread(self._server, remote_id, replace(us, roster=us.roster | {one.casefold() for one in colleagues}))
 
     def stream(self, stop: Event) -> Iterator[Change]:
         """Edits and deletions from the account's home stream. Ends at once where the server streams only over WebSocket, or not at all."""

@@ -9,7 +9,7 @@ platform.fail("reply", OutcomeUnknown("cut"), after=True)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Condition, Event
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from triage.contracts import Change, Finding, Item, Manifest, Page, Shown
 from triage.errors import Gone, Refused, RemoteError
 from triage.mention import Author, Mention, Receipt, Visibility, Work
+from triage.person import account
 from triage.text import counted_length, normalised, split_post
 
 PAGE = 40
@@ -182,16 +183,17 @@ class MemoryPlatform:
         posts = self._world.posts
         return {one: self._item(posts[one]) if one in posts else None for one in remote_ids}
 
-    def thread(self, remote_id: str) -> str:
-        """The uri of the highest post that is not ours; our announcement ends the climb, our answers don't."""
+    def thread(self, remote_id: str, colleagues: Collection[str] = frozenset()) -> str:
+        """The uri of the highest post that is not ours or a colleague's; our announcement ends the climb, our answers don't."""
         self._may_fail("thread")
         posts = self._world.posts
         if remote_id not in posts:
             raise Gone(f"{self.name}: there is no post {remote_id}", status=404)
+        ours = {account(self.options.handle), *map(account, self.options.roster), *colleagues}
         post = first = posts[remote_id]
         while post.parent_id is not None and post.parent_id in posts:
             post = posts[post.parent_id]
-            if post.author.handle != self.options.handle:
+            if account(post.author.handle) not in ours:
                 first = post
         return first.uri
 

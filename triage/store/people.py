@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from triage.errors import UserError
-from triage.person import Person, Role
+from triage.person import Person, Role, account
 from triage.store import rows
 from triage.store.database import Database
 from triage.store.moves import add_audit
-from triage.store.schema import invitations, items, people, refusals, sessions, tokens
+from triage.store.schema import Account, invitations, items, mentions, people, refusals, sessions, tokens
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 HANDLE = re.compile(r"[^\s@]{1,200}@[^\s@/]{1,200}")
@@ -63,11 +63,14 @@ class People:
             return connection.scalar(sa.select(people.c.id).where(people.c.disabled_at.is_(None)).limit(1)) is not None
 
     def handles(self) -> frozenset[str]:
-        """The accounts on platforms of those who may answer here, in one case. Who may not close a question here does not by naming one."""
+        """The accounts on platforms of those who may answer here (`triage.person.account`).
+
+        Who may not close a question here does not by naming one.
+        """
         with self._database.read() as connection:
             found = connection.execute(sa.select(people).where(people.c.disabled_at.is_(None))).mappings()
             answering = [person for person in map(to_person, found) if person.role.may(Role.TRIAGER)]
-        return frozenset(handle.removeprefix("@").casefold() for person in answering for handle in person.handles)
+        return frozenset(account(handle) for person in answering for handle in person.handles)
 
     def by_name(self, name: str) -> tuple[Person, str] | None:
         """A person and their password's hash; None for what can't be a name, too."""
@@ -170,11 +173,14 @@ class People:
         shown: str | None = None,
         zone: str | None = None,
         handles: Sequence[str] | None = None,
+        with_posts: bool = False,
         away: bool | None = None,
         disabled: bool | None = None,
     ) -> Person:
         """Change what is given. The last admin stays one: `UserError`, as for a zone or a handle that can't be one.
 
+        What somebody's own accounts post is left alone, so a new handle by which posts are stored is refused unless an admin vouches
+        for it: `with_posts`. The trail tells of such a one, and how many posts there are.
         Somebody who is disabled is logged out everywhere and their tokens end. The invitations of who is no admin any more are void.
         """
         if zone is not None and zone not in zones():
@@ -196,6 +202,7 @@ class People:
             values: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
             if handles is not None:
                 values["handles"] = [rows.clean(handle) for handle in handles]
+                self._take_handles(connection, row, values["handles"], by, now, with_posts=with_posts)
             if disabled is not None:
                 values["disabled_at"] = now if disabled else None
             demoted = row["role"] == Role.ADMIN and (values.get("role", Role.ADMIN) != Role.ADMIN or values.get("disabled_at") is not None)
@@ -216,6 +223,22 @@ class People:
             told = ", ".join(part for part in (told, {True: "disabled", False: "enabled", None: ""}[disabled]) if part)
             add_audit(connection, now, by, "changed a person", detail=f"{name}: {told}")
             return to_person(self._row(connection, name))
+
+    def _take_handles(
+        self, connection: Connection, row: RowMapping, handles: Sequence[str], by: str, now: datetime, *, with_posts: bool
+    ) -> None:
+        known = {account(handle) for handle in row["handles"]}
+        for handle in {account(handle): handle for handle in handles if account(handle) not in known}.values():
+            written = sa.select(sa.func.count()).select_from(mentions).where(Account() == account(handle))
+            posts = connection.scalar(written) or 0
+            if posts and not with_posts:
+                raise UserError(
+                    f"posts by {handle} are in the inbox ({posts:,}), and would be left alone from now on; "
+                    "if it is a colleague's account, an admin may add it on the page People"
+                )
+            if posts:
+                detail = f"{row['name']}: {handle}, by which {posts:,} posts are stored; what it posts from now on is left alone"
+                add_audit(connection, now, by, "vouched for an account", detail=detail)
 
     def _row(self, connection: Connection, name: str) -> RowMapping:
         found = sa.select(people).where(people.c.name == name).with_for_update()

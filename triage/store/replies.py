@@ -371,9 +371,13 @@ class Replies:
         with self._database.read() as connection:
             return connection.scalar(sa.select(forms.c.once).where(forms.c.once == once)) is not None
 
-    def rule(self, mention_id: int) -> str | None:
-        """The name of the rule that took a mention last; None until it is judged, and while it waits to be judged anew."""
-        last = sa.select(verdicts.c.data).where(verdicts.c.mention_id == mention_id).order_by(verdicts.c.id.desc()).limit(1)
+    def rule(self, mention_id: int, *, without: str = "") -> str | None:
+        """The name of the rule that took a mention last; None until it is judged, and while it waits to be judged anew.
+
+        Verdicts by the person `without` do not count.
+        """
+        judged = sa.and_(verdicts.c.mention_id == mention_id, verdicts.c.by != without)
+        last = sa.select(verdicts.c.data).where(judged).order_by(verdicts.c.id.desc()).limit(1)
         waits = sa.select(mentions.c.due_at).where(mentions.c.id == mention_id)
         with self._database.read() as connection:
             if (data := connection.scalar(last)) is None or connection.scalar(waits) is not None:

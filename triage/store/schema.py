@@ -174,6 +174,24 @@ def _spelt(_element: Link, compiler: Any, **_: Any) -> str:
 
 sa.Index("ix_mentions_link", Link(), _table=mentions, postgresql_using="hash")
 
+# An author as handles are held against each other (`triage.person.account`), spelt as its index spells it.
+ACCOUNT = {"sqlite": "lower(author)", "postgresql": 'lower(author COLLATE "C")'}
+
+
+class Account(sa.ColumnElement[str]):
+    """The account that wrote a mention, as an expression in the words of the database at hand."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+@compiles(Account)
+def _named(_element: Account, compiler: Any, **_: Any) -> str:
+    return ACCOUNT[compiler.dialect.name]
+
+
+sa.Index("ix_mentions_account", Account(), _table=mentions)
+
 # What is searched for words. SQLite keeps an index of its own, a table without our rows, which triggers keep true, whoever writes.
 # PostgreSQL's is a column that the database itself fills: to take a post apart anew each time that a row is looked at costs more than
 # all else. Signs that its parser takes for parts of links and paths become spaces, so that both find the same words, and what comes

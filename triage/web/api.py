@@ -95,8 +95,9 @@ def _take_in(request: Request, posts: list[Sent], body: bytes) -> Taken:
         source, items = IMPORTED, [item_of(row, source=IMPORTED, now=now) for row in rows]
     broken = [Broken(index=index, why=item.broken) for index, item in enumerate(items) if item.broken]
     good = [item for item in items if item.mention is not None]
-    new, changed = intake.push(app, source, good)
-    return Taken(new=new, changed=changed, known=len({item.remote_id for item in good}) - len(new) - len(changed), broken=broken)
+    new, changed, ours = intake.push(app, source, good)
+    known = len({item.remote_id for item in good}) - len(new) - len(changed) - ours
+    return Taken(new=new, changed=changed, known=known, ours=ours, broken=broken)
 
 
 def _signed(request: Request, app: App, body: bytes) -> PushPlatform | None:

@@ -152,9 +152,9 @@ def release(mention: Id, app: Parts, who: Who) -> Said:
 
 
 @routes.get("/mentions/{mention}/reply", Role.VIEWER)
-def show_desk(mention: Id, app: Parts) -> DeskShape:
+def show_desk(mention: Id, app: Parts, who: Who) -> DeskShape:
     """What to know before answering, our answers, and everybody's drafts."""
-    desk = replying.desk(app, mention)
+    desk = replying.desk(app, mention, who.name)
     return DeskShape(
         may=desk.answerable.may,
         reason=desk.answerable.reason,

@@ -63,11 +63,12 @@ class Broken(BaseModel):
 
 
 class Taken(BaseModel):
-    """What became of the posts: the ids of new ones and of changed ones; how many were known as they are."""
+    """What became of the posts: the ids of new ones and of changed ones; how many were known as they are, and how many are ours."""
 
     new: list[int]
     changed: list[int]
     known: int
+    ours: int
     broken: list[Broken]
 
 

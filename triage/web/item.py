@@ -17,7 +17,7 @@ from triage.rules import accepted
 from triage.store.dossier import Dossier
 from triage.store.items import FOREVER
 from triage.store.seen import Seen
-from triage.web import queue
+from triage.web import queue, warm
 from triage.web.access import FormId, Id, Parts, Routes, Who
 from triage.web.render import done, is_part, label, render
 
@@ -62,6 +62,7 @@ LOUD = (State.DOUBT, State.PARKED, State.REJECTED)
 def show(request: Request, app: Parts, who: Who, mention_id: Id) -> Response:
     """The item: as a part when htmx asks, else as a page."""
     values = shown(app, app.store.items.look(mention_id))
+    warm.begin(request)
     if is_part(request):
         return render(request, "_item.html", **values)
     return render(request, "queue.html", **queue.panes(request, app, who) | values)

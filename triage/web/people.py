@@ -38,6 +38,15 @@ def change_role(request: Request, app: Parts, who: Who, name: str, role: Annotat
     return done(request, f"{person.called} is {person.role} now", "/people")
 
 
+@routes.post("/people/{name}/handles", Role.ADMIN)
+def change_handles(request: Request, app: Parts, who: Who, name: str, handles: Annotated[str, Form()] = "") -> Response:
+    """Their own accounts on platforms, one a line, also such by which posts are in the inbox."""
+    logged_in(request)
+    lines = handles.splitlines()[:50]
+    person = app.store.people.change(name, who.name, app.clock.now(), handles=lines, with_posts=True)
+    return done(request, f"saved: {person.called}'s own accounts", "/people")
+
+
 @routes.post("/people/{name}/disable", Role.ADMIN)
 def disable(request: Request, app: Parts, who: Who, name: str) -> Response:
     """No log-in any more; sessions and tokens end at once."""

@@ -35,7 +35,7 @@ LOUD = {
 
 def panel(app: App, mention_id: int, person: Person, **more: Any) -> dict[str, Any]:
     """What `_reply.html` shows of a mention, under the name `reply`; `text` is what was typed, the person's draft without it."""
-    desk = replying.desk(app, mention_id)
+    desk = replying.desk(app, mention_id, person.name)
     drafts = app.store.drafts.of(mention_id)
     mine = next((draft for draft in drafts if draft.person == person.name), None)
     prepared = "" if desk.given else app.store.replies.prepared(mention_id)

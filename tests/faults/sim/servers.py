@@ -8,7 +8,7 @@ count upwards, a search index that lags.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Event
@@ -213,7 +213,7 @@ class SimPlatform:
 
         return self._network.read("acme", "reread", now)
 
-    def thread(self, remote_id: str) -> str:
+    def thread(self, remote_id: str, colleagues: Collection[str] = frozenset()) -> str:
         return self._network.read("acme", "thread", lambda: self._server.root(remote_id))
 
     def compose(self, mention: Mention, text: str) -> Sequence[str]:

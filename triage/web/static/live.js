@@ -254,12 +254,10 @@ function state(live, over) {
     wasLive = true;
     lostAt = 0;
     say("");
-  } else if (over) {
-    say("you were logged out; log in again to go on");
-  } else if (!lostAt) {
-    lostAt = Date.now();
+  } else {
+    lostAt ||= Date.now();
     const time = new Date(lostAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    say(`not live since ${time}; trying again`);
+    say(over ? "you were logged out; log in again to go on" : `not live since ${time}; trying again`);
   }
 }
 
@@ -275,6 +273,28 @@ function say(text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
+// A log-in in another tab: the same person goes on here with the new session's token; of somebody else's nothing is shown here.
+
+let stranger = false;
+let renewed = 0;
+let back = null;
+
+function adopt({ me, headers }) {
+  if (headers === document.body.getAttribute("hx-headers")) return;
+  stranger = me !== document.body.dataset.me;
+  if (stranger) {
+    state(false);
+    say("somebody else has logged in; load this page again");
+  } else {
+    document.body.setAttribute("hx-headers", headers);
+    Object.assign(csrf, JSON.parse(headers));
+    for (const field of document.querySelectorAll("input[name=csrf]")) field.value = csrf["X-CSRF-Token"];
+    if (live) state(true);
+  }
+  renewed += 1;
+  back?.();
+}
+
 // One stream for all tabs
 
 let last = "";
@@ -286,11 +306,12 @@ function tell(message) {
 }
 
 function hear(message) {
+  if (message.kind === "who") adopt(message);
   if (message.id) last = message.id;
-  if (message.kind === "event") act(message.name, message.data);
+  if (message.kind === "event" && !stranger) act(message.name, message.data);
   if (message.kind === "state") {
     live = message.live;
-    state(message.live, message.over);
+    if (!stranger) state(message.live, message.over);
   }
 }
 
@@ -299,11 +320,13 @@ async function lead() {
     if (data.kind === "who" && live !== null) channel.postMessage({ kind: "state", live, id: last });
   });
   for (let failures = 0; ; ) {
+    const before = renewed;
     const over = await read(() => (failures = 0));
+    if (over && renewed !== before) continue; // it was the session before that is over
     tell({ kind: "state", live: false, over });
-    if (over) return wait(2 ** 31 - 1);
-    const pause = Math.min(LONGEST_MS, 1000 * 2 ** failures++);
-    await wait(pause * (0.5 + Math.random() / 2));
+    if (over) live = null; // nobody is told so who has just logged in
+    const pause = Math.min(LONGEST_MS, 1000 * 2 ** failures++) * (0.5 + Math.random() / 2);
+    await Promise.race([wait(over ? 2 ** 31 - 1 : pause), new Promise((done) => (back = done))]);
   }
 }
 
@@ -357,7 +380,7 @@ beat();
 
 if (shares) {
   channel.addEventListener("message", ({ data }) => hear(data));
-  channel.postMessage({ kind: "who" });
+  channel.postMessage({ kind: "who", me: document.body.dataset.me, headers: document.body.getAttribute("hx-headers") });
   navigator.locks.request("triage-live", lead);
 } else {
   setInterval(() => act("changed", { all: true }), POLL_MS);

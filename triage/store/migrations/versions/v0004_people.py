@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from triage.store.schema import FTS, SEARCH, TICKET_KEY, Id, Utc
+from triage.store.schema import ACCOUNT, FTS, SEARCH, TICKET_KEY, Id, Utc
 
 revision = "0004"
 down_revision = "0003"
@@ -238,6 +238,7 @@ def upgrade() -> None:
         "ix_mentions_taken_back", "mentions", ["deleted_at"], unique=False, sqlite_where=taken_back, postgresql_where=taken_back
     )
     dialect = op.get_bind().dialect.name
+    op.execute(f"CREATE INDEX ix_mentions_account ON mentions ({ACCOUNT[dialect]})")
     op.execute(f"CREATE INDEX ix_problems_ticket_key ON problems ({TICKET_KEY[dialect]})")
     if dialect == "sqlite":
         for statement in FULL_TEXT:
