@@ -152,8 +152,10 @@ def test_what_a_person_does_to_an_item_by_keys_alone(site: Site, open_page: Open
     expect(page.locator("#said")).to_have_text("you have it now; z takes it back")
     page.keyboard.press("n")
     page.keyboard.type("j k 1 e ? are letters here, @boss")
-    page.get_by_role("button", name="Keep the note").press("Enter")
+    page.keyboard.press("Control+Enter")
     expect(page.locator(".notes li")).to_contain_text("are letters here")
+    page.keyboard.press("y")
+    expect(page.locator("#said")).to_have_text("no rule suggests anything for this item")
     page.keyboard.press("t")
     expect(page.locator("#said")).to_contain_text("the ticket is on its way")
     page.keyboard.press("z")
@@ -192,6 +194,9 @@ def test_what_is_typed_stays_when_the_item_is_shown_anew(site: Site, open_page: 
     page.keyboard.press("k")
     shows(page, one)
     expect(page.get_by_label("A note for colleagues")).to_have_value("not to be lost")
+    page.keyboard.press("n")
+    page.keyboard.type("!")
+    expect(page.get_by_label("A note for colleagues")).to_have_value("not to be lost!")
 
 
 def test_keys_rest_where_they_must(site: Site, open_page: OpenPage) -> None:
@@ -231,12 +236,14 @@ def test_of_two_people_the_second_is_told_and_nothing_is_done(site: Site, open_p
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.TRAINEE])
 def test_who_may_only_look_has_no_keys_that_write(site: Site, open_page: OpenPage, role: Role) -> None:
-    """They press nothing."""
+    """They press nothing, and say so."""
     page = open_page(role)
     page.goto(f"/mentions/{site.mentions[0]}")
+    before = site.store.views.show(site.mentions[0])["events"]
     for key in ("1", "e", "t", "h"):
         page.keyboard.press(key)
-    expect(page.locator("#said")).to_be_empty()
+        expect(page.locator("#said")).to_have_text(f"{key} is not for your role")
+    assert site.store.views.show(site.mentions[0])["events"] == before
     assert page.locator("[data-key='1']").count() == 0
     assert page.locator("[data-key='n']").count() == (role is Role.TRAINEE)
 

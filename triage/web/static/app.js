@@ -199,6 +199,7 @@ async function written(to, source) {
     const main = new DOMParser().parseFromString(await page.text(), "text/html").querySelector("#main");
     if (!page.ok || !main) return location.assign(to);
     htmx.swap("#main", main.innerHTML, { swapStyle: "innerHTML" });
+    if (document.activeElement === document.body) one("#rows > .row a")?.focus({ preventScroll: true }); // its button is gone
     return undefined;
   }
   forget([id]);
@@ -274,10 +275,31 @@ const typing = (target) => target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)
 
 let wanted = null; // a key for the answer's panel, which is still on its way
 
+// Why a key presses nothing, where more can be told than that it does not.
+const NOT_HERE = {
+  b: "this can't be boosted: only public praise can, once",
+  p: "there is no prepared thanks for this item",
+  t: "no ticket can be filed here: it has one, or there is no tracker",
+  y: "no rule suggests anything for this item",
+};
+
+function whyNot(key) {
+  if (!shown()) return "choose an item first: j";
+  if (!one("[data-key=e]", item())) return `${key} is not for your role`; // whoever may write can archive
+  return NOT_HERE[key] ?? `${key} does nothing with this item`;
+}
+
 function press(key) {
   const name = `[data-key="${CSS.escape(key)}"]`;
   const found = (item() && one(name, item())) ?? one(name);
-  if (!found || found.disabled) return false;
+  if (!found && "bp".includes(key) && one("#reply:not([data-at])")) {
+    wanted = key;
+    return true;
+  }
+  if (!found || found.disabled) {
+    if (item() && [...document.querySelectorAll("#keys dt kbd")].some((one) => one.textContent === key)) say(whyNot(key));
+    return false;
+  }
   if (found.closest("#reply:not([data-at])") && wanted !== key) {
     wanted = key;
     return true;
@@ -285,6 +307,7 @@ function press(key) {
   if (/^(INPUT|TEXTAREA|SELECT)$/.test(found.tagName)) {
     found.closest("details")?.setAttribute("open", "");
     found.focus();
+    if (found.tagName === "TEXTAREA" && !found.selectionEnd) found.setSelectionRange(found.value.length, found.value.length); // go on, not before it
     found.scrollIntoView({ block: "nearest" });
   } else {
     found.click();
@@ -318,6 +341,12 @@ function leave(event) {
 }
 
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    const button = event.target.closest?.(".notes form")?.querySelector("button");
+    button?.focus(); // out of the field, so that the item is shown anew with its note
+    button?.click();
+    return;
+  }
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.keyCode === 229) return;
   if (one("dialog[open]")) return; // which closes itself on Escape
   if (event.key === "Escape") return leave(event);
@@ -326,7 +355,7 @@ document.addEventListener("keydown", (event) => {
   const ours = {
     j: () => step(1),
     k: () => step(-1),
-    x: () => one("input[type=checkbox]", chosen() ?? document.createElement("i"))?.click(),
+    x: () => (chosen() ? one("input[type=checkbox]", chosen())?.click() : one("#rows") && say("choose an item first: j")),
     z: takeBack,
     "?": () => one("#keys").showModal(),
   }[event.key];
