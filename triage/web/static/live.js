@@ -70,6 +70,7 @@ async function rows() {
 function merge(list, fresh) {
   const place = list.closest("#list")?.scrollTop;
   const focused = list.contains(document.activeElement) ? document.activeElement.closest(".row")?.id : "";
+  const kind = focused && document.activeElement.localName;
   const current = list.querySelector('.row[aria-current="true"]')?.id;
   const chosen = new Set([...list.querySelectorAll("input:checked")].map((box) => box.closest(".row")?.id));
   const old = new Map([...list.children].filter((row) => row.matches(".row")).map((row) => [row.id, row]));
@@ -100,7 +101,7 @@ function merge(list, fresh) {
   }
   for (const row of old.values()) row.remove();
   note();
-  if (focused && !list.contains(document.activeElement)) document.getElementById(focused)?.querySelector("a, input")?.focus({ preventScroll: true });
+  if (focused && !list.contains(document.activeElement)) document.getElementById(focused)?.querySelector(kind)?.focus({ preventScroll: true });
   if (place !== undefined) list.closest("#list").scrollTop = place;
   if (count) announce(count);
 }
