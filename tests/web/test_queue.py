@@ -283,7 +283,7 @@ def test_many_at_once(app: Service, ana: Visitor) -> None:
 def test_what_could_not_be_done_is_told_for_each(app: Service, ana: Visitor) -> None:
     """The others are done all the same, with and without script."""
     told = ana.told("/bulk", do="close", ids=[1, 4, 99])
-    assert told["refused"].startswith("1 item closed; not done: item 4: nothing is open")
+    assert told["refused"].startswith("1 item archived; not done: item 4: nothing is open")
     assert "item 99" in told["refused"]
     assert told["done"] == {"to": "/"}
     assert 1 not in ana.ids()

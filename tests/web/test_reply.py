@@ -120,7 +120,7 @@ def test_an_answer_is_held_then_sent_once(app: Service, enter: Callable[..., Som
     answer = ana.post(f"/mentions/{mention}/reply", htmx=htmx, text="Press Sync.", **fields_of(page))
     if htmx:
         assert answer.status_code == 204
-        assert "held for 15 s, then sent; undo takes it back" in answer.headers["hx-trigger"]
+        assert "held for 15 s, then sent; z takes it back" in answer.headers["hx-trigger"]
     else:
         assert (answer.status_code, answer.headers["location"]) == (303, f"/mentions/{mention}")
     app.pass_(seconds=14)

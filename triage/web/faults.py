@@ -20,6 +20,8 @@ from triage.web.render import is_part, render
 
 log = structlog.get_logger()
 TOO_LARGE = "this is too large; a megabyte at most can be sent"
+TITLES = {403: "Not allowed", 404: "Not found", 409: "Not done", 413: "Too large"}
+"""What a page that tells of a refusal is called; the number is in the answer's status."""
 
 
 def handle(web: FastAPI) -> None:
@@ -69,7 +71,7 @@ def answer(request: Request, status: int, message: str, headers: dict[str, str] 
         # htmx leaves the page as it is on an error; live.js shows what `refused` says, so that nothing typed is lost.
         said = json.dumps({"refused": message})
         return Response(status_code=status, headers={"HX-Trigger": said, "HX-Reswap": "none"} | (headers or {}))
-    return render(request, "fault.html", status, headers, title=str(status), message=message)
+    return render(request, "fault.html", status, headers, title=TITLES.get(status, "Something went wrong"), message=message)
 
 
 def _denied(request: Request, error: Exception) -> Response:

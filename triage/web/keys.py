@@ -29,7 +29,7 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("p", "thank for praise with a prepared answer"),
             ("b", "boost praise to those who follow us"),
             ("e", "archive it: done, without an answer"),
-            ("h", "let it sleep until a time, or until they answer"),
+            ("h", "snooze it until a time, or until they answer"),
             ("a", "assign it"),
             ("n", "write a note for colleagues"),
             ("m", "it is the same problem as another"),

@@ -253,7 +253,7 @@ def _verb(app: App, who: Person, do: str, label: str, to: str, until: str) -> tu
             raise UserError("choose a label first")
         return lambda id_: verbs.label(app, app.store.desk.mention_id(str(id_)), label, who.name), f"labelled {LABELS[label]}"
     if do == "close":
-        return lambda id_: items.close(id_, who.name, now, "closed with others"), "closed"
+        return lambda id_: items.close(id_, who.name, now, "closed with others"), "archived"
     if do == "assign":
         if not to:
             raise UserError("choose a person first")

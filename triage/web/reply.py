@@ -216,7 +216,7 @@ def _told(state: str, via: str, reason: str, attempt: int, hold: float) -> str:
     if state == State.PLANNED and "waits for approval" in reason:
         return reason
     if state == State.PLANNED and not attempt:
-        return f"held for {hold:g} s, then sent; undo takes it back" if hold else "on its way"
+        return f"held for {hold:g} s, then sent; z takes it back" if hold else "on its way"
     return {State.DONE: "it was sent", State.CANCELLED: "it was taken back"}.get(State(state), f"the answer is {state}")
 
 
