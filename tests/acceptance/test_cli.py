@@ -204,8 +204,8 @@ def test_an_answer_is_posted_at_once(filled: Filled) -> None:
 def test_close_takes_a_task_off_the_queue(filled: Filled) -> None:
     """With a word for the trail; a second time says who was first."""
     rig, post = filled.rig, filled.posts["closed"]
-    task = str(rig.task(post)["id"])
-    rig.triage("close", task, "--why", "called them")
+    task, mention = str(rig.task(post)["id"]), rig.task(post)["mention"]
+    assert rig.triage("close", task, "--why", "called them").out == f"task {task} is closed (mention {mention})\n"
     assert rig.queue(post) == []
     assert "called them" in rig.triage("show", post["url"]).out
     assert "is done by robin" in rig.triage("close", task, code=2).err

@@ -122,8 +122,9 @@ def file(mention: str, by: str | None) -> None:
 def close(task: int, why: str, by: str | None) -> None:
     """Close TASK without an answer of ours."""
     with opened() as app:
+        mention = app.store.desk.task(task)["mention_id"]
         app.store.desk.close(task, person(by), app.clock.now(), why)
-    click.echo(f"task {task} is closed")
+    click.echo(f"task {task} is closed" + (f" (mention {mention})" if mention else ""))
 
 
 @click.command()
