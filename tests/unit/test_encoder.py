@@ -111,7 +111,8 @@ def test_the_shipped_encoder_is_the_one_that_its_recipe_vouches_for() -> None:
     assert recipe.made["from"]["licence"] == "Apache-2.0"
     held = json.loads((encoder_folder() / HELD_BACK).read_text())
     posts = [post for post in read_corpus(corpus_folder()).posts if post.lang == "en"]
-    assert {text_key(post.text) for post in posts} == set(held)
+    assert set(held) <= {text_key(post.text) for post in posts}, "what was written later it has not learned from"
+    assert len(held) == recipe.made["learned"]["posts"]
 
 
 @extra
@@ -191,7 +192,7 @@ def test_english_is_judged_by_both_and_other_languages_as_before(joined: Path) -
             assert one.scores == other.scores
             continue
         assert one.scores != other.scores
-        if one.sure and len(text) <= 80:  # neither halved nor divided for its length
+        if one.sure and len(text) <= 40:  # neither halved nor divided for its length
             raised = np.exp([0.5 * np.log(one.scores[Label(name)]) + 0.4 * part for name, part in zip(LABELS, worth, strict=True)])
             assert [other.scores[Label(name)] for name in LABELS] == pytest.approx(list(raised / raised.sum()))
     assert both.weigh(TEXTS[0], Label.BUG_REPORT).speaks_for
