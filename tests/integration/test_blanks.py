@@ -16,7 +16,7 @@ from triage.mention import Mention, State
 from triage.pipeline import deliver, privacy
 from triage.sandbox.jira import JiraServer
 from triage.sandbox.jira_documents import plain
-from triage.store.schema import mentions
+from triage.store.schema import alerts, mentions
 from triage.trackers import jira
 from triage.trackers.memory import Memory
 
@@ -206,6 +206,46 @@ def test_observing_changes_nothing(tmp_path: Path, store_url: str) -> None:
     looking.pass_()
     assert (states(looking), looking.tickets.edits) == (["observed"], 0)
     assert "xyzzy" in said(looking)
+    looking.pass_(hours=30)
+    assert states(looking) == ["observed"], "the words are kept for whoever releases it"
+    looking.store.desk.drop(looking.actions("blank")[0]["id"], "cleo", looking.clock.now())
+    looking.pass_(hours=1)
+    assert looking.store.privacy.forget(looking.clock.now(), looking.clock.now()) == 0, "it has just been done"
+    with looking.store.database.read() as connection:
+        assert connection.scalar(sa.select(mentions.c.text)) == ""
+
+
+def test_what_is_known_by_an_actions_key_is_known_by_its_new_one(app: Service) -> None:
+    """A thread's first post is forgotten: the alert about the ticket that its next report took over still ends with it."""
+    app.tickets.fail("file", NotAccepted("no"))
+    first = app.acme.post(MIRA, "saving is broken, says xyzzy")
+    app.acme.post(BOB, "it is broken for me too: plugh", reply_to=first.remote_id)
+    app.pass_()
+    app.acme.delete(first.remote_id)
+    app.tickets.fail("file", OutcomeUnknown("cut"), times=2)
+    for _ in range(12):
+        app.pass_(minutes=15)
+    (ticket,) = app.actions("ticket")
+    assert ticket["state"] == "parked"
+    app.pass_(hours=25)
+    with app.store.database.read() as connection:
+        assert connection.scalar(sa.select(mentions.c.text).order_by(mentions.c.id)) == "", "it is forgotten"
+        subject = connection.scalar(sa.select(alerts.c.subject).where(alerts.c.closed_at.is_(None)))
+    assert subject == app.actions("ticket")[0]["key"] != ticket["key"]
+    app.store.desk.retry(ticket["id"], "cleo", app.clock.now())
+    app.pass_()
+    assert app.store.views.status(app.clock.now())["alerts"] == []
+
+
+def test_the_task_of_a_forgotten_post_does_not_name_it(app: Service) -> None:
+    """Its key held the post's address."""
+    post = filed(app)
+    app.tickets.fail("blank", Refused("no right"))
+    deleted(app, post)
+    app.pass_()
+    app.pass_(hours=25)
+    assert len(asked(app)) == 1
+    assert post.uri not in repr(app.actions())
 
 
 def test_a_restored_store_reads_before_it_writes(app: Service) -> None:
