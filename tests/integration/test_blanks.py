@@ -215,6 +215,43 @@ def test_observing_changes_nothing(tmp_path: Path, store_url: str) -> None:
         assert connection.scalar(sa.select(mentions.c.text)) == ""
 
 
+def test_what_a_person_files_of_a_deleted_post_is_blanked_too(tmp_path: Path, store_url: str) -> None:
+    """The brake held its ticket when it was deleted: nothing was there to take out then."""
+    app = service(tmp_path, store_url, source=", brake: 1")
+    app.acme.post(BOB, "another thing is broken")
+    app.pass_()
+    post = app.acme.post(MIRA, "saving is broken, says xyzzy")
+    app.pass_()
+    deleted(app, post)
+    (_, held) = app.actions("ticket")
+    assert held["state"] == "parked"
+    app.store.desk.retry(held["id"], "cleo", app.clock.now())
+    app.pass_()
+    app.pass_()
+    assert states(app) == ["done"]
+    assert len(app.tickets.tickets) == 2
+    assert "xyzzy" not in app.tickets.tickets[1].summary + app.tickets.tickets[1].text
+
+
+def test_a_ticket_that_passed_to_another_report_is_blanked_for_that_one(app: Service) -> None:
+    """Its first report was deleted in doubt and the second one filed; then that is deleted, too."""
+    app.tickets.fail("file", OutcomeUnknown("cut"))
+    first = app.acme.post(MIRA, "saving is broken, says xyzzy")
+    second = app.acme.post(BOB, "it is broken for me too: plugh", reply_to=first.remote_id)
+    app.pass_()
+    with patch.object(app.tickets, "find", side_effect=NotAccepted("away")):
+        deleted(app, first)
+    assert states(app) == ["planned"]
+    for _ in range(6):
+        app.pass_(minutes=11)
+    assert states(app) == ["cancelled"], "the ticket won't hold what that was to take out"
+    assert "plugh" in said(app)
+    deleted(app, second)
+    app.pass_()
+    assert states(app) == ["done"]
+    assert "plugh" not in said(app)
+
+
 def test_what_is_known_by_an_actions_key_is_known_by_its_new_one(app: Service) -> None:
     """A thread's first post is forgotten: the alert about the ticket that its next report took over still ends with it."""
     app.tickets.fail("file", NotAccepted("no"))

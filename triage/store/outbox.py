@@ -505,6 +505,9 @@ class Outbox:
             ticket = rows.of_ticket(Ticket(receipt.remote_id, receipt.key, receipt.url))
             statement = sa.update(problems).where(problems.c.id == work.problem.id)
             connection.execute(statement.values(tracker=work.via, ticket_id=receipt.remote_id, ticket=ticket))
+        mention_id = _mention_id(work)
+        if work.kind in (ActionKind.TICKET, ActionKind.COMMENT) and mention_id is not None:
+            blanks.made_late(connection, mention_id, work.action_id, now)
         waiting = sa.update(actions).where(
             actions.c.after_id == work.action_id, actions.c.state == str(State.PLANNED), actions.c.via != HUMAN
         )
