@@ -11,8 +11,9 @@ import sqlalchemy as sa
 
 from tests.contract.test_trackers import options
 from tests.service import HandClock, Service, service
+from triage.delivery import Move
 from triage.errors import Gone, NotAccepted, OutcomeUnknown, Refused, Unauthorized
-from triage.mention import Mention, State
+from triage.mention import Mention, Receipt, State, Work
 from triage.pipeline import deliver, privacy
 from triage.sandbox.jira import JiraServer
 from triage.sandbox.jira_documents import plain
@@ -250,6 +251,34 @@ def test_a_ticket_that_passed_to_another_report_is_blanked_for_that_one(app: Ser
     app.pass_()
     assert states(app) == ["done"]
     assert "plugh" not in said(app)
+
+
+def test_a_late_receipt_of_a_ticket_that_passed_on(app: Service) -> None:
+    """It holds the deleted report's words, not the heir's: those go out of it, and the heir's report is told in a comment."""
+    works: list[Work] = []
+
+    def cut(work: Work) -> Receipt:
+        works.append(work)
+        raise OutcomeUnknown("cut")
+
+    with patch.object(app.tickets, "file", side_effect=cut):
+        first = app.acme.post(MIRA, "saving is broken, says xyzzy")
+        app.pass_()
+    app.acme.post(BOB, "it is broken for me too: plugh", reply_to=first.remote_id)
+    with patch.object(app.store.accounts, "put_off", return_value=True):  # its tracker rests
+        for _ in range(6):
+            app.pass_(minutes=5)
+        deleted(app, first)
+        (ticket,) = app.actions("ticket")
+        assert (ticket["state"], ticket["mention_id"]) == ("planned", 2)
+        made = Move(State.DONE, "made", receipt=app.tickets.file(works[0]))
+        assert app.store.outbox.finish(works[0], made, app.clock.now()) is not None
+    app.pass_()
+    app.pass_()
+    assert states(app) == ["done"]
+    assert "xyzzy" not in said(app)
+    assert "plugh" in said(app)
+    assert [row["mention_id"] for row in app.actions("ticket")] == [1]
 
 
 def test_what_is_known_by_an_actions_key_is_known_by_its_new_one(app: Service) -> None:
