@@ -301,6 +301,8 @@ def test_what_is_known_by_an_actions_key_is_known_by_its_new_one(app: Service) -
     app.store.desk.retry(ticket["id"], "cleo", app.clock.now())
     app.pass_()
     assert app.store.views.status(app.clock.now())["alerts"] == []
+    assert "plugh" in said(app)
+    assert "erased" not in said(app)
 
 
 def test_the_task_of_a_forgotten_post_does_not_name_it(app: Service) -> None:
