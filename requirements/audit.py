@@ -42,11 +42,15 @@ def verdict(code: int, out: str, err: str) -> tuple[int, list[str]]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Ask about run.txt, with any further options for pip-audit (`-s osv` takes another database); the exit code."""
+    """Ask about run.txt and encoder.txt, with any further options for pip-audit (`-s osv` takes another database); the exit code."""
     command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--progress-spinner", "off", "-f", "json"]
     try:
-        done = subprocess.run(  # noqa: S603 - our own tool, on our own file
-            [*command, "-r", str(HERE / "run.txt"), *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
+        done = subprocess.run(  # noqa: S603 - our own tool, on our own files
+            [*command, "-r", str(HERE / "run.txt"), "-r", str(HERE / "encoder.txt"), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
         )
         code, lines = verdict(done.returncode, done.stdout, done.stderr)
     except subprocess.TimeoutExpired:

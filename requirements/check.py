@@ -92,12 +92,12 @@ def drift(name: str, found: list[Pin], wanted: Iterable[str]) -> Iterator[str]:
             yield f"requirements/{name}:{pin.line}: nothing asks for {pin.name} any more; {RENEW}"
 
 
-def differing(run: list[Pin], dev: list[Pin]) -> Iterator[str]:
+def differing(run: list[Pin], dev: list[Pin], name: str = "run.txt") -> Iterator[str]:
     """What is tested must be what is shipped."""
     tested = {(pin.name, pin.version) for pin in dev}
     for pin in run:
         if (pin.name, pin.version) not in tested:
-            yield f"requirements/run.txt:{pin.line}: {pin.name} {pin.version} is shipped, but dev.txt tests another version; {RENEW}"
+            yield f"requirements/{name}:{pin.line}: {pin.name} {pin.version} is shipped, but dev.txt tests another version; {RENEW}"
 
 
 # Licences
@@ -175,23 +175,26 @@ def unused(known: Licences, run: list[Pin]) -> Iterator[str]:
 def problems() -> list[str]:
     """Everything that is wrong, one line each."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    shipped = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["postgres"]]
+    extras = project["project"]["optional-dependencies"]
+    shipped = [*project["project"]["dependencies"], *extras["postgres"]]
     try:
-        locks = {name: read(HERE / name) for name in ("run.txt", "dev.txt", "build.txt")}
+        locks = {name: read(HERE / name) for name in ("run.txt", "encoder.txt", "dev.txt", "build.txt")}
     except ValueError as error:
         return [f"requirements/{error}"]
     wanted = {
         "run.txt": shipped,
-        "dev.txt": [*shipped, *project["dependency-groups"]["dev"]],
+        "encoder.txt": extras["encoder"],
+        "dev.txt": [*shipped, *extras["encoder"], *project["dependency-groups"]["dev"]],
         "build.txt": project["build-system"]["requires"],
     }
     known = licences()
     found: list[str] = []
     for name, lock in locks.items():
         found += [*pins(name, lock), *drift(name, lock, wanted[name])]
-    found += differing(locks["run.txt"], locks["dev.txt"])
-    found += [problem for pin in locks["run.txt"] if (problem := licence(pin, known, *told(pin.name, pin.version)))]
-    return [*found, *unused(known, locks["run.txt"])]
+    both = [*locks["run.txt"], *locks["encoder.txt"]]
+    found += [*differing(locks["run.txt"], locks["dev.txt"]), *differing(locks["encoder.txt"], locks["dev.txt"], "encoder.txt")]
+    found += [problem for pin in both if (problem := licence(pin, known, *told(pin.name, pin.version)))]
+    return [*found, *unused(known, both)]
 
 
 def main() -> int:

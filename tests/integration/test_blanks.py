@@ -11,12 +11,13 @@ import sqlalchemy as sa
 
 from tests.contract.test_trackers import options
 from tests.service import HandClock, Service, service
+from triage.delivery import Move
 from triage.errors import Gone, NotAccepted, OutcomeUnknown, Refused, Unauthorized
-from triage.mention import Mention, State
+from triage.mention import Mention, Receipt, State, Work
 from triage.pipeline import deliver, privacy
 from triage.sandbox.jira import JiraServer
 from triage.sandbox.jira_documents import plain
-from triage.store.schema import mentions
+from triage.store.schema import alerts, mentions
 from triage.trackers import jira
 from triage.trackers.memory import Memory
 
@@ -206,6 +207,113 @@ def test_observing_changes_nothing(tmp_path: Path, store_url: str) -> None:
     looking.pass_()
     assert (states(looking), looking.tickets.edits) == (["observed"], 0)
     assert "xyzzy" in said(looking)
+    looking.pass_(hours=30)
+    assert states(looking) == ["observed"], "the words are kept for whoever releases it"
+    looking.store.desk.drop(looking.actions("blank")[0]["id"], "cleo", looking.clock.now())
+    looking.pass_(hours=1)
+    assert looking.store.privacy.forget(looking.clock.now(), looking.clock.now()) == 0, "it has just been done"
+    with looking.store.database.read() as connection:
+        assert connection.scalar(sa.select(mentions.c.text)) == ""
+
+
+def test_what_a_person_files_of_a_deleted_post_is_blanked_too(tmp_path: Path, store_url: str) -> None:
+    """The brake held its ticket when it was deleted: nothing was there to take out then."""
+    app = service(tmp_path, store_url, source=", brake: 1")
+    app.acme.post(BOB, "another thing is broken")
+    app.pass_()
+    post = app.acme.post(MIRA, "saving is broken, says xyzzy")
+    app.pass_()
+    deleted(app, post)
+    (_, held) = app.actions("ticket")
+    assert held["state"] == "parked"
+    app.store.desk.retry(held["id"], "cleo", app.clock.now())
+    app.pass_()
+    app.pass_()
+    assert states(app) == ["done"]
+    assert len(app.tickets.tickets) == 2
+    assert "xyzzy" not in app.tickets.tickets[1].summary + app.tickets.tickets[1].text
+
+
+def test_a_ticket_that_passed_to_another_report_is_blanked_for_that_one(app: Service) -> None:
+    """Its first report was deleted in doubt and the second one filed; then that is deleted, too."""
+    app.tickets.fail("file", OutcomeUnknown("cut"))
+    first = app.acme.post(MIRA, "saving is broken, says xyzzy")
+    second = app.acme.post(BOB, "it is broken for me too: plugh", reply_to=first.remote_id)
+    app.pass_()
+    with patch.object(app.tickets, "find", side_effect=NotAccepted("away")):
+        deleted(app, first)
+    assert states(app) == ["planned"]
+    for _ in range(6):
+        app.pass_(minutes=11)
+    assert states(app) == ["cancelled"], "the ticket won't hold what that was to take out"
+    assert "plugh" in said(app)
+    deleted(app, second)
+    app.pass_()
+    assert states(app) == ["done"]
+    assert "plugh" not in said(app)
+
+
+def test_a_late_receipt_of_a_ticket_that_passed_on(app: Service) -> None:
+    """It holds the deleted report's words, not the heir's: those go out of it, and the heir's report is told in a comment."""
+    works: list[Work] = []
+
+    def cut(work: Work) -> Receipt:
+        works.append(work)
+        raise OutcomeUnknown("cut")
+
+    with patch.object(app.tickets, "file", side_effect=cut):
+        first = app.acme.post(MIRA, "saving is broken, says xyzzy")
+        app.pass_()
+    app.acme.post(BOB, "it is broken for me too: plugh", reply_to=first.remote_id)
+    with patch.object(app.store.accounts, "put_off", return_value=True):  # its tracker rests
+        for _ in range(6):
+            app.pass_(minutes=5)
+        deleted(app, first)
+        (ticket,) = app.actions("ticket")
+        assert (ticket["state"], ticket["mention_id"]) == ("planned", 2)
+        made = Move(State.DONE, "made", receipt=app.tickets.file(works[0]))
+        assert app.store.outbox.finish(works[0], made, app.clock.now()) is not None
+    app.pass_()
+    app.pass_()
+    assert states(app) == ["done"]
+    assert "xyzzy" not in said(app)
+    assert "plugh" in said(app)
+    assert [row["mention_id"] for row in app.actions("ticket")] == [1]
+
+
+def test_what_is_known_by_an_actions_key_is_known_by_its_new_one(app: Service) -> None:
+    """A thread's first post is forgotten: the alert about the ticket that its next report took over still ends with it."""
+    app.tickets.fail("file", NotAccepted("no"))
+    first = app.acme.post(MIRA, "saving is broken, says xyzzy")
+    app.acme.post(BOB, "it is broken for me too: plugh", reply_to=first.remote_id)
+    app.pass_()
+    app.acme.delete(first.remote_id)
+    app.tickets.fail("file", OutcomeUnknown("cut"), times=2)
+    for _ in range(12):
+        app.pass_(minutes=15)
+    (ticket,) = app.actions("ticket")
+    assert ticket["state"] == "parked"
+    app.pass_(hours=25)
+    with app.store.database.read() as connection:
+        assert connection.scalar(sa.select(mentions.c.text).order_by(mentions.c.id)) == "", "it is forgotten"
+        subject = connection.scalar(sa.select(alerts.c.subject).where(alerts.c.closed_at.is_(None)))
+    assert subject == app.actions("ticket")[0]["key"] != ticket["key"]
+    app.store.desk.retry(ticket["id"], "cleo", app.clock.now())
+    app.pass_()
+    assert app.store.views.status(app.clock.now())["alerts"] == []
+    assert "plugh" in said(app)
+    assert "erased" not in said(app)
+
+
+def test_the_task_of_a_forgotten_post_does_not_name_it(app: Service) -> None:
+    """Its key held the post's address."""
+    post = filed(app)
+    app.tickets.fail("blank", Refused("no right"))
+    deleted(app, post)
+    app.pass_()
+    app.pass_(hours=25)
+    assert len(asked(app)) == 1
+    assert post.uri not in repr(app.actions())
 
 
 def test_a_restored_store_reads_before_it_writes(app: Service) -> None:

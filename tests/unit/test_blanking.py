@@ -65,6 +65,19 @@ def test_only_a_cut_quote_is_known_by_its_beginning(render: Render) -> None:
     assert take_out(render([Quote(TEXT[:20] + "…")])).missing, "a short one is never cut"
 
 
+@pytest.mark.parametrize("render", [document, wiki])
+@pytest.mark.parametrize("text", ["Post deleted by its author (mention 5)", "[The post was deleted by its author on 2026-03-05]"])
+def test_a_post_that_says_what_stands_in_its_place_is_taken_out_once(render: Render, text: str) -> None:
+    """As the title, as the quote and above it: what was written once is not to be changed again."""
+    work = a_blank(TICKET, "ticket", "deleted")
+    assert (work.payload["mention_id"], work.payload["at"]) == (5, "2026-03-05")
+    known = blanking.Prints(blanking.prints("{{ text }}", "{{ text }}", work, (text,)))
+    first = blanking.held(work, known, TICKET, render([Words(text), Quote(text)]), text)
+    again = blanking.held(work, known, TICKET, first.body, first.title or text)
+    assert again.is_written
+    assert again.missing == ()
+
+
 @pytest.mark.parametrize("line", [" " * 200_000, "x" * 200_000, "wrote on " * 20_000, "{quote} " * 20_001, "* *" * 60_000])
 def test_a_long_line_costs_no_more_than_its_length(line: str) -> None:
     """A description may hold whatever somebody pasted; one that takes longer than the suite's limit fails."""

@@ -73,8 +73,22 @@ class File(_Part):
     size: int = Field(gt=0)
 
 
+class Joined(_Part):
+    """The encoder that a model is joined with, by the digest of its recipe. A label is worth `words` times what it is worth to the model
+    alone, and `encoder` times what the encoder says.
+    """
+
+    version: str = Field(min_length=1, max_length=64)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    words: float = Field(ge=0.0, le=100.0)
+    encoder: float = Field(ge=0.0, le=100.0)
+
+
 class Card(_Part):
-    """What `card.json` holds. `version` is the `by` of every verdict; `versions` are those of the packages that made the model."""
+    """What `card.json` holds. `version` is the `by` of every verdict; `versions` are those of the packages that made the model.
+
+    `encoder` is None for a model of n-grams and form alone.
+    """
 
     version: str = Field(min_length=1, max_length=64)
     description: str
@@ -84,6 +98,7 @@ class Card(_Part):
     seed: int
     data: Data
     model: File
+    encoder: Joined | None = None
     precision_wanted: float = Share
     thresholds: dict[Label, float]
     scores: Scores
@@ -134,6 +149,15 @@ def describe(card: Card) -> str:
         f"languages: {_counts(card.data.languages)}), {card.data.corrections} of them people's corrections. "
         f"Seed {card.seed}. Made with {_counts(card.versions)}.",
         "",
+        *(
+            [
+                f"English is read by {card.encoder.version} as well (recipe {card.encoder.sha256[:12]}), which the extra `encoder` runs: "
+                f"{card.encoder.words:.2f} times what the n-grams say and {card.encoder.encoder:.2f} times what it says.",
+                "",
+            ]
+            if card.encoder is not None
+            else []
+        ),
         "## How good it is",
         "",
         f"Cross-validation in {scores.folds} parts; a post is judged by a model that has seen no text of its kind (forum, chat ...).",

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triage.classifier.card import MODEL, TRAIN_AGAIN, Card, read_card
+from triage.classifier.encoder import Encoder, encoder_folder, read_recipe, reads
 from triage.classifier.language import language_of
 from triage.errors import ModelError
 from triage.mention import Label, Verdict
 from triage.signals import beside, signals
 
 if TYPE_CHECKING:
+    from triage.classifier.reader import Beside
     from triage.classifier.reasons import Labelled, Neighbours, Weighed
 
 TRUSTED = (
@@ -51,8 +53,11 @@ def model_folder() -> Path:
 class Classifier:
     """A loaded model. `warning` says in words what is unusual about it, empty when nothing is. Safe to use from several threads."""
 
-    def __init__(self, card: Card, pipeline: Any, thresholds: Mapping[Label, float], warning: str = "") -> None:
+    def __init__(
+        self, card: Card, pipeline: Any, thresholds: Mapping[Label, float], warning: str = "", encoder: Encoder | None = None
+    ) -> None:
         self.card = card
+        self._encoder = encoder
         self.thresholds = thresholds
         self.warning = warning
         self._features: Any = pipeline[0]
@@ -66,17 +71,20 @@ class Classifier:
         """Load the model in `folder`; `thresholds` (label to confidence, 0 to 1) override the card's.
 
         Raises ModelError, ending with the next step, when a file is missing, was changed after training, is a pickle, holds
-        types that are not trusted, or can't be used with the installed scikit-learn.
+        types that are not trusted, or can't be used with the installed scikit-learn; and when it is joined with an encoder that is
+        not the installed one, or the extra that runs it is missing.
         """
         card = read_card(folder)
         content = _content(folder, card)
+        _check_encoder(card)
         pipeline, warning = _unpacked(folder, content, card)
+        encoder = Encoder.load(encoder_folder()) if card.encoder is not None else None
         chosen = {**card.thresholds}
         for name, threshold in (thresholds or {}).items():
             if name not in list(Label) or not 0.0 <= threshold <= 1.0:
                 raise ModelError(f"the threshold {name}: {threshold} is no label with a number from 0 to 1. Next: correct it in the config")
             chosen[Label(name)] = threshold
-        return cls(card, pipeline, chosen, warning)
+        return cls(card, pipeline, chosen, warning, encoder)
 
     def classify(self, texts: Sequence[str], languages: Sequence[str | None] | None = None, *, evidence: bool = False) -> list[Verdict]:
         """One verdict a text, in order. `languages` are what the platform says, where it says it; else the language is guessed.
@@ -91,7 +99,8 @@ class Classifier:
         verdicts: list[Verdict] = []
         for start in range(0, len(texts), _BATCH):
             batch = [text[:_LONGEST_TEXT] for text in texts[start : start + _BATCH]]
-            for text, tag, (scores, share) in zip(batch, given[start : start + _BATCH], self._scores(batch), strict=True):
+            tags = given[start : start + _BATCH]
+            for text, tag, (scores, share) in zip(batch, tags, self._scores(batch, tags), strict=True):
                 label = max(scores, key=scores.__getitem__)
                 language = language_of(text, tag)
                 reads = self._reads(text, language, share)
@@ -122,7 +131,9 @@ class Classifier:
         def scores_of(texts: Sequence[str]) -> list[dict[Label, float]]:
             return [scores for scores, _ in self._scores(texts)] if texts else []
 
-        return weigh(self._features, self._judge, scores_of, text[:_LONGEST_TEXT], Label(label))
+        text = text[:_LONGEST_TEXT]
+        share = self.card.encoder.words if self.card.encoder is not None and reads(text) else 1.0
+        return weigh(self._features, self._judge, scores_of, text, Label(label), share)
 
     def doubts(self, text: str, verdict: Verdict, tag: str | None = None) -> list[str]:
         """Why a verdict of this model on `text` is not sure, in words; empty when it is. `tag` is the language that the platform says."""
@@ -162,9 +173,9 @@ class Classifier:
         guess = language_of(text) if language not in measured else language
         return guess in measured or (language is None and share >= _READ_SHARE)
 
-    def _scores(self, texts: Sequence[str]) -> Iterator[tuple[dict[Label, float], float]]:
+    def _scores(self, texts: Sequence[str], tags: Sequence[str | None] | None = None) -> Iterator[tuple[dict[Label, float], float]]:
         """For each text the probability of each label, and the share of its words that the model knows."""
-        found, known = self._reader.read(texts)
+        found, known = self._reader.read(texts, self._beside(texts, tags or [None] * len(texts)))
         labels = tuple(Label)
         order = [self._labels.index(label) for label in labels]
         for text, probabilities, share in zip(texts, found[:, order].tolist(), known.tolist(), strict=True):
@@ -172,6 +183,27 @@ class Classifier:
                 yield dict(zip(labels, probabilities, strict=True)), share
             else:
                 yield dict.fromkeys(Label, 1 / len(Label)), 0.0
+
+    def _beside(self, texts: Sequence[str], tags: Sequence[str | None]) -> Beside | None:
+        """What the encoder says of those that it can read; None where the model has none."""
+        if self._encoder is None or self.card.encoder is None:
+            return None
+        from triage.classifier.reader import Beside
+
+        rows = [row for row, (text, tag) in enumerate(zip(texts, tags, strict=True)) if reads(text, tag)]
+        return Beside(rows, self.card.encoder.encoder * self._encoder.read([texts[row] for row in rows]), self.card.encoder.words)
+
+
+def _check_encoder(card: Card) -> None:
+    """Refuse a model that is joined with another encoder than the installed one. Cheap: the encoder is not loaded."""
+    if card.encoder is None:
+        return
+    recipe, digest = read_recipe(encoder_folder())
+    if digest != card.encoder.sha256:
+        raise ModelError(
+            f"the model {card.version} is joined with {card.encoder.version}, and the encoder that is installed is another one "
+            f"({recipe.version}, or one that was changed). Next: train again (triage train --encoder)"
+        )
 
 
 def _reader(pipeline: Any) -> Any:
@@ -184,6 +216,7 @@ def checked_card(folder: Path) -> Card:
     """The card of the model in `folder`, whose file is the one that the card vouches for. Cheap: nothing is unpacked. Raises ModelError."""
     card = read_card(folder)
     _content(folder, card)
+    _check_encoder(card)
     return card
 
 

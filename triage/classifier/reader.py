@@ -7,6 +7,7 @@ each of its words and pairs; the sums are made for a whole batch at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -19,6 +20,15 @@ from triage.classifier.judge import heat
 _MOST_WORDS = 40_000  # some 12 MB; then the memory starts anew
 
 _AT_ONCE = 8_000  # words and pairs; a batch of the longest texts would take 300 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What an encoder says of the texts with the numbers `rows`: what each label is worth to them, which is added to `share` of ours."""
+
+    rows: Sequence[int]
+    worth: np.ndarray
+    share: float
 
 
 class Reader:
@@ -77,8 +87,11 @@ class Reader:
         self._used += 1
         return number
 
-    def read(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The probability of each label for each text (a row each), and the share of its real words that the model knows."""
+    def read(self, texts: Sequence[str], beside: Beside | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The probability of each label for each text (a row each), and the share of its real words that the model knows.
+
+        `beside` is what an encoder says of some of them.
+        """
         bare = [without_names(text) for text in texts]
         split = [tokens(text) for text in bare]
         with self._guard:
@@ -100,7 +113,10 @@ class Reader:
         # Not a product of matrices: its last digit depends on how many texts there are, and a text must get the same in any batch.
         shape = form(bare, split, groups)
         of_form = (shape[:, None, :] * self._form_worth[None]).sum(axis=2)
-        worth = (sums[:, : self._labels] / lengths[:, None] + of_form + self._start) / heat(self._judge, shape)[:, None]
+        worth = sums[:, : self._labels] / lengths[:, None] + of_form + self._start
+        if beside is not None:
+            worth[beside.rows] = beside.share * worth[beside.rows] + beside.worth
+        worth = worth / heat(self._judge, shape)[:, None]
         worth = np.exp(worth - worth.max(axis=1, keepdims=True))
         return worth / worth.sum(axis=1, keepdims=True), sums[:, self._labels + 1] / np.maximum(sums[:, self._labels], 1.0)
 

@@ -129,10 +129,11 @@ class Near:
     alike: float
 
 
-def weigh(features: Any, judge: Any, scores_of: Judge, text: str, label: Label) -> Weighed:
+def weigh(features: Any, judge: Any, scores_of: Judge, text: str, label: Label, share: float = 1.0) -> Weighed:
     """What of `text` spoke for `label`, and what against it.
 
-    `features` is a union of transformers with one named "terms", `judge` the calibrated linear model behind it, `scores_of` both together.
+    `features` is a union of transformers with one named "terms", `judge` the calibrated linear model behind it, `scores_of` both together
+    with the encoder where there is one: then `share` of what the linear model says counts.
     """
     from triage.classifier.judge import heat
 
@@ -154,7 +155,7 @@ def weigh(features: Any, judge: Any, scores_of: Judge, text: str, label: Label) 
             heaviest = _heaviest(part, text, values)
         elif name == "form":
             for column, value in values.items():
-                parts["form", _form(column)] += value / float(heat(judge, row.toarray())[0])
+                parts["form", _form(column)] += share * value / float(heat(judge, row.toarray())[0])
     cut = [_without(text, token) for token in heaviest]
     for (shown, _), scored in zip(cut, scores_of([left for _, left in cut]), strict=True):
         parts["word", shown] = whole - odds(scored, label)

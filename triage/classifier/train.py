@@ -27,8 +27,9 @@ from typing import Any
 
 from triage import __version__
 from triage.classifier.calibration import calibration_error
-from triage.classifier.card import CARD, MODEL, Card, Data, File, LabelScore, Scores, describe, licence
+from triage.classifier.card import CARD, MODEL, Card, Data, File, Joined, LabelScore, Scores, describe, licence
 from triage.classifier.corpus import CORRECTION, LEAST_POSTS, Corpus, Post, check_corpus, digest_of, read_corpus
+from triage.classifier.encoder import Encoder, encoder_folder, reads
 from triage.classifier.model import Classifier
 from triage.errors import ModelError
 from triage.mention import Label
@@ -89,16 +90,19 @@ def train(
     corrections: Sequence[tuple[str, str]] = (),
     seed: int = 0,
     least: int = LEAST_POSTS,
+    encoder: bool = False,
     progress: Progress | None = None,
 ) -> Card:
     """Train a model on the corpus in the folder `corpus` and put it into the folder `out`; takes about half a minute.
 
     `corrections` are (text, label) pairs by people; the last word on a text counts. `least` is the number of posts that the
-    corpus must hold. The files in `out` are replaced one by one, the card last, so that a reader in between refuses what
-    doesn't belong together. Raises ModelError when the corpus fails its check or `out` can't be written.
+    corpus must hold. With `encoder` it is joined with the encoder that is installed, which learns nothing itself. The files in `out`
+    are replaced one by one, the card last, so that a reader in between refuses what doesn't belong together. Raises ModelError when
+    the corpus fails its check, `out` can't be written or there is no such encoder.
     """
     tell = progress or (lambda done, steps, what: None)
     steps = _FOLDS + 3
+    beside = Encoder.load(encoder_folder()) if encoder else None
     found = read_corpus(corpus)
     findings = check_corpus(found, least=least)
     if findings:
@@ -116,9 +120,9 @@ def train(
     except OSError as error:
         raise _unwritable(out, error) from None
     tell(1, steps, f"{len(posts)} posts read and checked")
-    judged, pipeline = _learned(posts, seed, lambda done, what: tell(1 + done, steps, what))
+    judged, pipeline, joined = _learned(posts, seed, beside, lambda done, what: tell(1 + done, steps, what))
     thresholds = {label: threshold(judged.truth, judged.given, judged.confidences, label) for label in Label}
-    card = _saved(pipeline, out, posts, found, corrected, judged, thresholds, seed)
+    card = _saved(pipeline, joined, out, posts, found, corrected, judged, thresholds, seed)
     tell(steps, steps, f"the model is in {out}")
     return card
 
@@ -135,8 +139,10 @@ def _corrections(pairs: Sequence[tuple[str, str]]) -> list[Post]:
     return [Post(names[text], text, Label(label), "", names[text], "post", CORRECTION) for text, label in sorted(last.items())]
 
 
-def _learned(posts: Sequence[Post], seed: int, tell: Callable[[int, str], None]) -> tuple[Judged, Any]:
-    """The posts judged by models that had not seen their kind of text, and the pipeline fitted on all of them."""
+def _learned(
+    posts: Sequence[Post], seed: int, encoder: Encoder | None, tell: Callable[[int, str], None]
+) -> tuple[Judged, Any, Joined | None]:
+    """The posts judged by models that had not seen their kind of text, the pipeline fitted on all of them, and how it is joined."""
     import numpy as np
     from sklearn.pipeline import FeatureUnion, Pipeline
 
@@ -159,6 +165,9 @@ def _learned(posts: Sequence[Post], seed: int, tell: Callable[[int, str], None])
         tell(part, f"part {part} of {_FOLDS} judged")
     truth = np.array([order.index(label) for label in labels])
     heat = _MODESTY * _temperature(worth, truth)
+    joined = None
+    if encoder is not None:
+        joined, worth = _joined(encoder, posts, worth, truth, heat)
     judge = fitted(rows, terms, labels, weights)
     judge.temper(**_PARAMETERS["heat"])
     heats = judge.heat(form_of(rows))
@@ -168,7 +177,31 @@ def _learned(posts: Sequence[Post], seed: int, tell: Callable[[int, str], None])
     scores = _softmax(worth / heat / heats[:, None])[:, [order.index(str(label)) for label in Label]].tolist()
     given = [list(Label)[row.index(max(row))] for row in scores]
     judged = Judged([post.label for post in posts], [post.lang for post in posts], scores, given, *told(worth, truth, parts, heats))
-    return judged, Pipeline([("features", features), ("judge", judge)])
+    return judged, Pipeline([("features", features), ("judge", judge)]), joined
+
+
+def _joined(encoder: Encoder, posts: Sequence[Post], worth: Any, truth: Any, heat: float) -> tuple[Joined, Any]:
+    """How much the n-grams and the encoder count where it reads, and `worth` of both together.
+
+    The two numbers are those by which the held-back labels are likeliest, as the temperature is. No post is judged by an encoder that
+    has learned from its kind of text; `heat` is what the n-grams alone are divided by.
+    """
+    import numpy as np
+    from scipy.optimize import minimize
+
+    own = [row for row, post in enumerate(posts) if reads(post.text, post.lang or None)]
+    said = encoder.unseen([posts[row].text for row in own])
+    mine, labels = worth[own], truth[own]
+
+    def loss(shares: Any) -> float:
+        return float(-np.log(_softmax(shares[0] * mine + shares[1] * said)[np.arange(len(own)), labels] + 1e-12).mean())
+
+    # L-BFGS-B finds the lowest point of a bowl; neither may speak against itself.
+    found = minimize(loss, (0.5, 0.5), method="L-BFGS-B", bounds=((0.0, 10.0), (0.0, 10.0)))
+    words, of_encoder = round(float(found.x[0]) * heat / _MODESTY, 3), round(float(found.x[1]) / _MODESTY, 3)
+    both = worth.copy()
+    both[own] = words * mine + of_encoder * heat * said
+    return Joined(version=encoder.version, sha256=encoder.digest, words=words, encoder=of_encoder), both
 
 
 def told(worth: Any, truth: Any, parts: Any, heats: Any) -> tuple[list[bool], list[float]]:
@@ -323,6 +356,7 @@ def _scores(judged: Judged) -> Scores:
 
 def _saved(
     pipeline: Any,
+    joined: Joined | None,
     out: Path,
     posts: Sequence[Post],
     corpus: Corpus,
@@ -340,6 +374,7 @@ def _saved(
 
     content = dumps(pipeline, compression=zipfile.ZIP_DEFLATED, compresslevel=9)
     digest = hashlib.sha256(content).hexdigest()
+    named = digest if joined is None else hashlib.sha256(f"{digest} {joined.model_dump_json()}".encode()).hexdigest()
     today = datetime.now(UTC).date().isoformat()
     versions = {
         "python": platform.python_version(),
@@ -350,7 +385,7 @@ def _saved(
         "triage": __version__,
     }
     card = Card(
-        version=f"model-{today}-{digest[:8]}",
+        version=f"model-{today}-{named[:8]}",
         description=_DESCRIPTION,
         trained_at=today,
         labels=tuple(Label),
@@ -364,12 +399,13 @@ def _saved(
             languages=dict(Counter(post.lang for post in posts if post.lang).most_common()),
         ),
         model=File(name=MODEL, sha256=digest, size=len(content)),
+        encoder=joined,
         precision_wanted=PRECISION_WANTED,
         thresholds=thresholds,
         scores=_scores(judged),
     )
     recipe = {
-        "command": f"triage train --corpus FOLDER --seed {seed}",
+        "command": f"triage train --corpus FOLDER --seed {seed}" + (" --encoder" if joined is not None else ""),
         "sources": [{"file": name, "sha256": sha256, "licence": licence(name, sha256)} for name, sha256 in corpus.files.items()],
         "corrections": {"posts": len(corrected), "sha256": digest_of((post.text, post.label) for post in corrected)},
         "seed": seed,
@@ -382,6 +418,7 @@ def _saved(
             "correction": _CORRECTION,
             "calibration": {"method": "temperature", "groups": "kind of text"},
         },
+        "encoder": joined.model_dump() if joined is not None else None,
         "versions": versions,
     }
     files = {

@@ -26,9 +26,10 @@ WIDTH = 100  # characters of a post that a list shows
     "--corrections/--no-corrections", default=None, help="Learn from what people labelled in this store. Yes, but not with --out."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--encoder", is_flag=True, help="Join it with the encoder that ships, for English. Needs the extra: triage-inbox[encoder].")
 @click.option("--promote", is_flag=True, help="Let it act at once if it passes the gate.")
 @by
-def train(corpus: Path | None, out: Path | None, corrections: bool | None, seed: int, promote: bool, by: str | None) -> None:
+def train(corpus: Path | None, out: Path | None, corrections: bool | None, seed: int, encoder: bool, promote: bool, by: str | None) -> None:
     """Train a classifier, keep it in the store as a candidate, and show what the gate says of it. Exit code 1: it is refused.
 
     With --out it is written into a folder: use it with `model: FOLDER` in the config. It then learns from all corrections, those too
@@ -42,7 +43,7 @@ def train(corpus: Path | None, out: Path | None, corrections: bool | None, seed:
             raise UserError(
                 "a model in a folder is not promoted: it acts when the config says `model: FOLDER`. Leave out --out or --promote"
             )
-        _train_into(corpus or corpus_folder(), out, seed, corrections=bool(corrections))
+        _train_into(corpus or corpus_folder(), out, seed, corrections=bool(corrections), encoder=encoder)
         return
     from triage.pipeline import learning
 
@@ -50,7 +51,9 @@ def train(corpus: Path | None, out: Path | None, corrections: bool | None, seed:
         if promote:
             learning.pinned(app)
         name = person(by)
-        card = learning.train(app, corpus or corpus_folder(), name, corrections=corrections is not False, seed=seed, progress=_step)
+        card = learning.train(
+            app, corpus or corpus_folder(), name, corrections=corrections is not False, seed=seed, encoder=encoder, progress=_step
+        )
         click.echo(
             f"{card.version}: {card.data.posts} posts, {card.data.corrections} of them people's corrections, "
             f"macro-F1 {card.scores.macro_f1:.3f} by cross-validation"
@@ -73,7 +76,7 @@ def train(corpus: Path | None, out: Path | None, corrections: bool | None, seed:
 _ACTS = "it acts now; every worker takes it within some seconds. Back: triage models rollback"
 
 
-def _train_into(corpus: Path, out: Path, seed: int, *, corrections: bool) -> None:
+def _train_into(corpus: Path, out: Path, seed: int, *, corrections: bool, encoder: bool) -> None:
     from triage.classifier import describe
     from triage.classifier import train as run
 
@@ -82,7 +85,7 @@ def _train_into(corpus: Path, out: Path, seed: int, *, corrections: bool) -> Non
         with opened() as app:
             learned = app.store.views.corrections()
         click.echo(f"{len(learned)} corrections by people", err=True)
-    card = run(corpus, out, corrections=learned, seed=seed, progress=_step)
+    card = run(corpus, out, corrections=learned, seed=seed, encoder=encoder, progress=_step)
     click.echo(describe(card))
 
 

@@ -143,11 +143,13 @@ def train(
     corrections: bool = True,
     seed: int = 0,
     least: int | None = None,
+    encoder: bool = False,
     progress: Progress | None = None,
 ) -> Card:
     """Train a model from the corpus and what people labelled in this store, less what is held back, and keep it as a candidate.
 
-    Raises ModelError for a corpus that would teach the wrong thing. `least` is the number of posts that it must hold.
+    Raises ModelError for a corpus that would teach the wrong thing. `least` is the number of posts that it must hold. With `encoder` it
+    is joined with the encoder that is installed.
     """
     from triage.classifier import train as run
 
@@ -155,7 +157,7 @@ def train(
     more: dict[str, Any] = {} if least is None else {"least": least}
     parts.config.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="training-", dir=parts.config.folder) as folder:
-        card = run(corpus, Path(folder), corrections=learn, seed=seed, progress=_but_for_the_last(progress), **more)
+        card = run(corpus, Path(folder), corrections=learn, seed=seed, encoder=encoder, progress=_but_for_the_last(progress), **more)
         parts.store.models.add(card.version, card.model_dump(mode="json"), archive.pack(Path(folder)), by, parts.clock.now())
     return card
 

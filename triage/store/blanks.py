@@ -13,7 +13,7 @@ from triage.mention import HUMAN, ActionKind, State, Work
 from triage.store import batch, rows
 from triage.store.database import insert
 from triage.store.moves import add_audit, cancel
-from triage.store.schema import actions
+from triage.store.schema import TAKEN_BACK, actions, mentions
 
 ERASED, DELETED = "erased", "deleted"
 _WORDS = ("report", "edited")  # the comments that hold a post's text; each of them holds its link
@@ -52,7 +52,20 @@ def plan(connection: Connection, what: str, now: datetime, made: Mapping[int, Ma
             "due_at": now if row["state"] == State.DONE else None,
             "created_at": now,
         }
-        connection.execute(insert(connection, actions).on_conflict_do_nothing(), [blank])
+        add = insert(connection, actions)
+        # A ticket that passed to another report before it was sent took no blank along; that one's key is used for the new report's.
+        names = ("state", "mention_id", "payload", "due_at", "created_at")
+        again = {"error": "", "closed_at": None, "closed_by": ""} | {name: add.excluded[name] for name in names}
+        passed_on = sa.and_(actions.c.state == str(State.CANCELLED), actions.c.mention_id != add.excluded.mention_id)
+        connection.execute(add.on_conflict_do_update(index_elements=["key"], set_=again, where=passed_on), [blank])
+
+
+def made_late(connection: Connection, mention_id: int, action_id: int, now: datetime) -> None:
+    """It was filed after its post was deleted: a person released it, or its receipt came late. The words go out of that, too."""
+    deleted = sa.select(mentions.c.id).where(mentions.c.id == mention_id, TAKEN_BACK)
+    if connection.execute(deleted).first() is not None:
+        filed_now = [row["id"] for row in filed(connection, mention_id, words=True) if row["id"] == action_id]
+        plan(connection, DELETED, now, {id_: {} for id_ in filed_now})
 
 
 def ended(connection: Connection, work: Work, state: State, why: str, now: datetime) -> None:

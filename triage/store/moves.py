@@ -17,6 +17,8 @@ from triage.store.schema import actions, alerts, approvals, audit, mentions
 BY_OWN_WORD = "needed no approval"
 """The line of the trail where somebody answers by hand who may approve such answers."""
 
+INHERITED = "it became the ticket's own report"
+
 
 def add_audit(
     connection: Connection,
@@ -87,8 +89,20 @@ def withdraw_ticket(connection: Connection, action_id: int, now: datetime, why: 
     for blank_id in connection.execute(blank).scalars().all():  # the ticket won't hold what that was to take out
         cancel(connection, blank_id, now, why)
     connection.execute(sa.update(actions).where(actions.c.id == heir["id"]).values(after_id=None))
-    cancel(connection, heir["id"], now, "it became the ticket's own report")
+    cancel(connection, heir["id"], now, INHERITED)
     add_audit(connection, now, "triage", "ticket passed to the next report", mention_id=heir["mention_id"], action_id=action_id, detail=why)
+
+
+def give_ticket_back(connection: Connection, ticket_id: int, mention_id: int, now: datetime) -> None:
+    """A ticket that had passed on is there after all, with its first report's words: the heir's report becomes its comment again."""
+    heir = connection.scalar(sa.select(actions.c.mention_id).where(actions.c.id == ticket_id))
+    if heir == mention_id:
+        return
+    connection.execute(sa.update(actions).where(actions.c.id == ticket_id).values(mention_id=mention_id))
+    of_heir = sa.and_(actions.c.mention_id == heir, actions.c.kind == str(ActionKind.COMMENT), actions.c.error == INHERITED)
+    again = {"state": str(State.PLANNED), "after_id": ticket_id, "due_at": now, "error": "", "closed_at": None, "closed_by": ""}
+    connection.execute(sa.update(actions).where(of_heir, actions.c.state == str(State.CANCELLED)).values(again))
+    add_audit(connection, now, "triage", "ticket is the first report's after all", mention_id=heir, action_id=ticket_id)
 
 
 def open_alerts(connection: Connection, now: datetime, wanted: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[tuple[str, str], int]:

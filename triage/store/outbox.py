@@ -25,7 +25,7 @@ from triage.store.alerts import Alerts
 from triage.store.changes import withdraw_boost
 from triage.store.database import Database
 from triage.store.markers import MARKED, marker_of
-from triage.store.moves import add_audit, cancel, withdraw_ticket
+from triage.store.moves import add_audit, cancel, give_ticket_back, withdraw_ticket
 from triage.store.owners import Owners
 from triage.store.place import Place, Stand
 from triage.store.schema import accounts, actions, alerts, approvals, attempts, mentions, problems, revisions, sightings, verdicts
@@ -505,6 +505,11 @@ class Outbox:
             ticket = rows.of_ticket(Ticket(receipt.remote_id, receipt.key, receipt.url))
             statement = sa.update(problems).where(problems.c.id == work.problem.id)
             connection.execute(statement.values(tracker=work.via, ticket_id=receipt.remote_id, ticket=ticket))
+        mention_id = _mention_id(work)
+        if work.kind is ActionKind.TICKET and mention_id is not None:
+            give_ticket_back(connection, work.action_id, mention_id, now)
+        if work.kind in (ActionKind.TICKET, ActionKind.COMMENT) and mention_id is not None:
+            blanks.made_late(connection, mention_id, work.action_id, now)
         waiting = sa.update(actions).where(
             actions.c.after_id == work.action_id, actions.c.state == str(State.PLANNED), actions.c.via != HUMAN
         )

@@ -60,6 +60,7 @@ _HARMLESS = (
 _UNDER_WAY = (str(State.SENDING), str(State.DOUBT))
 UNREACHED = (
     "the history of tickets in the tracker, which keeps what triage takes out of them, and mails that it sent",
+    "the name and links in tickets of posts that were erased before, since they were deleted or old: search the tracker for the handle",
     "what people wrote or changed in a ticket: where triage can't tell it from the words that it filed, a task asks a person",
     "our own answers on the platform, and what other people wrote about or to this person",
     "backups made before, logs, and alerts and messages that were sent",
@@ -114,7 +115,10 @@ class Privacy:
             made = sa.select(actions.c.id).where(actions.c.mention_id.in_(theirs))
             counts = {"mentions": _count(connection, mentions, mentions.c.author == handle)}
             if not counts["mentions"]:
-                raise UserError(f"nothing is held of {handle!r}; write the handle as the queue shows it, name@host")
+                raise UserError(
+                    f"nothing is held of {handle!r}; write the handle as the queue shows it, name@host. "
+                    "Tickets of posts that were erased before may still name them"
+                )
             for table in (revisions, sightings, verdicts, actions, notes, drafts):
                 counts[table.name] = _count(connection, table, table.c.mention_id.in_(theirs))
             counts["audit"] = _count(connection, audit, audit.c.mention_id.in_(theirs))
@@ -271,10 +275,12 @@ class Privacy:
         problem = sa.select(problems.c.id).where(problems.c.thread == row["uri"]).scalar_subquery()
         about = sa.or_(actions.c.mention_id == row["id"], actions.c.problem_id == problem)
         count = 0
+        renamed: dict[str, str] = {}
         for action in connection.execute(sa.select(actions).where(about).order_by(actions.c.id).with_for_update()).mappings().all():
             values: dict[str, Any] = {}
             if action["key"].startswith(prefix):
                 values["key"] = f"{self._site}/{tomb}/{action['key'].removeprefix(prefix)}"
+                renamed[action["key"]] = values["key"]
                 if action["kind"] in MARKED and action["first_intent_at"] is not None and action["marker"] is None:
                     values["marker"] = marker(secret, action["key"])
             for column in ("remote_id", "remote_key"):  # an alert's is its key
@@ -286,7 +292,18 @@ class Privacy:
                 count += 1
             if values:
                 connection.execute(sa.update(actions).where(actions.c.id == action["id"]).values(values))
+        self._rename(connection, renamed)
         return count
+
+    def _rename(self, connection: Connection, renamed: Mapping[str, str]) -> None:
+        """What is known by an action's key: that it was stuck, which ends with it, and the task of whoever takes its words out by hand."""
+        told = sa.select(alerts.c.id, alerts.c.subject).where(batch.among(connection, alerts.c.subject, list(renamed)))
+        for alert_id, key in connection.execute(told).all():
+            connection.execute(sa.update(alerts).where(alerts.c.id == alert_id).values(subject=renamed[key]))
+        tasks = {f"{old}/task": f"{new}/task" for old, new in renamed.items()}
+        asked = sa.select(actions.c.id, actions.c.key).where(batch.among(connection, actions.c.key, list(tasks)))
+        for task_id, key in connection.execute(asked).all():
+            connection.execute(sa.update(actions).where(actions.c.id == task_id).values(key=tasks[key]))
 
     def _bare_identity(self, connection: Connection, row: RowMapping, tomb: str, now: datetime) -> int:
         problem_id = connection.scalar(
@@ -379,7 +396,10 @@ def _busy() -> Any:
 
 
 def _open() -> Any:
-    return sa.select(actions.c.id).where(actions.c.mention_id == mentions.c.id, OPEN).correlate(mentions).exists()
+    """Something of it is open, or would take its words out of a ticket if a person released it."""
+    observed = sa.and_(actions.c.kind == str(ActionKind.BLANK), actions.c.state == str(State.OBSERVED))
+    mine = sa.select(actions.c.id).where(actions.c.mention_id == mentions.c.id, sa.or_(OPEN, observed))
+    return mine.correlate(mentions).exists()
 
 
 def _document(connection: Connection, row: RowMapping) -> dict[str, Any]:

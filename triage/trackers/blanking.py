@@ -134,6 +134,7 @@ def held(work: Work, known: Prints, receipt: Receipt, body: Any, title: str | No
     neutral = None
     if title is not None and known.has("titles", title):
         neutral = f"{'Erased post' if _erased(work) else 'Post deleted by its author'} (mention {work.payload.get('mention_id')})"
+        neutral = neutral if neutral != title else None  # a post that said just that: nothing is left to change
     elif title is not None and not _TITLE.fullmatch(title.strip()):
         missing = (*missing, "its title was changed by hand and may still quote the post")
     return Held(receipt, new, neutral, missing)
@@ -165,7 +166,8 @@ def _decide(work: Work, known: Prints, parts: Sequence[_Part]) -> tuple[dict[int
     ours = {part.group for part in parts if part.kind == "fact" and _OURS.fullmatch(part.name)}
     for number, part in enumerate(parts):
         if part.kind == "words":
-            gone = (_erased(work) and part in named) or known.has("openings", part.text)
+            of_post = known.has("openings", part.text) and not _NOTICE.fullmatch(part.text)  # else our own notice would go next time
+            gone = (_erased(work) and part in named) or of_post
         else:
             theirs = bool(_WORDS.fullmatch(part.name) or (_erased(work) and _PERSON.fullmatch(part.name)))
             gone = theirs and part.kind == "fact" and part.group in ours

@@ -214,7 +214,8 @@ def _post(mention: Mention, opening: str, text: str, room: int) -> list[Block]:
 def _links(mention: Mention, work: Work, room: int) -> list[Fact]:
     facts = [Fact("Post", url=mention.url or mention.uri), Fact("Author", _who(mention), url=mention.author.url)]
     thread = (work.problem.thread if work.problem else "") or mention.thread or ""
-    if thread and thread not in (mention.uri, mention.url):
+    erased = thread.startswith("erased:")  # what stands in place of an erased post's address tells a reader nothing
+    if thread and not erased and thread not in (mention.uri, mention.url):
         facts.append(Fact("Thread", url=thread))
     if mention.quote:
         facts.append(Fact("Quotes", url=mention.quote))

@@ -171,7 +171,7 @@ def _edge(row: Mapping[str, Any]) -> str:
             return "p" if by_person else "l"
         case (("parked" | "rejected" | "observed"), "planned"):
             return "m"
-        case (("parked" | "rejected"), "done"):
+        case (("parked" | "rejected" | "planned"), "done"):
             return "n" if by_person else "q"
         case (("parked" | "rejected" | "observed"), "cancelled"):
             return "p" if by_person else "l"
