@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -195,6 +196,7 @@ def test_an_answer_is_posted_at_once(filled: Filled) -> None:
     task = str(rig.task(post)["id"])
     assert "write it in quotes" in rig.triage("answer", task, code=2).err
     said = rig.triage("answer", task, "-", "--now", "--by", "sam", text="Under Team, Invite.\n")
+    assert re.match(r"to \S+, mention \d+: \S", said.out)
     (reply,) = [reply for reply in rig.mastodon.replies if reply["in_reply_to"] == post["id"]]
     assert reply["text"] == "@asked@else.example Under Team, Invite."
     assert "done" in said.out

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triage.cli.common import by, opened, person
+from triage.cli.common import by, opened, person, safe
 
 if TYPE_CHECKING:
     from triage.app import App
@@ -43,6 +43,8 @@ def answer(task: int, text: str | None, draft: bool, now: bool, again: bool, by:
         if not text:
             raise UserError(f'there is no text; write it in quotes: triage answer {task} "text"')
         ids = replying.send_task(app, task, text, person(by), again=again, hold=0.0 if now else None)
+        mention = app.store.views.show(app.store.outbox.row(ids[0])["mention_id"])
+        click.echo(f"to {safe(mention['author'])}, mention {mention['id']}: {' '.join(safe(mention['text']).split())[:80]}")
         if now or not app.config.web.hold:
             _send(app, ids)
         _tell(app, ids)
