@@ -602,7 +602,9 @@ def test_the_command_holds_an_answer_and_tells_how_to_take_it_back(app: Service,
     said = command(task, "Press Sync.")
     (reply,) = app.actions("reply")
     held = app.clock.now() + timedelta(seconds=15)
-    assert said == f"reply {reply['id']}: held until {held:%H:%M:%S} UTC, then a worker sends it; take it back: triage drop {reply['id']}\n"
+    whom, told = said.splitlines()
+    assert whom == "to noor@x.example, mention 1: how do I sync my notes?"
+    assert told == f"reply {reply['id']}: held until {held:%H:%M:%S} UTC, then a worker sends it; take it back: triage drop {reply['id']}"
     app.store.desk.drop(reply["id"], "sam", app.clock.now())
     app.pass_(hours=1)
     assert (app.acme.replies, [row["id"] for row in app.queue()]) == ([], [task])
