@@ -44,7 +44,7 @@ def measures(*, quick: bool, mentions: int = 1_000_000, stores: Path | None = No
         "fetch": partial(fetching.fetch, count=5_000, typed=800),
         "latency": partial(latency.latency, count=60, seconds=120.0, rest=120.0, every=None),
         "scale": partial(scale.scale, few=10_000, many=mentions, rounds=5),
-        "web": partial(web.web, few=10_000, many=mentions, people=20, seconds=60.0, pause=3.0, stores=stores),
+        "web": partial(web.web, few=10_000, many=mentions, people=20, seconds=60.0, pause=1.0, stores=stores),
         "browser": partial(browser.browser, steps=20),
         "hosts": partial(hosts.hosts, count=3, workers=2, bugs=300, slow=0.5),
         "memory": partial(process.memory, count=5_000),
